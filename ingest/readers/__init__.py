@@ -1,0 +1,1 @@
+"""File -> document: decode, choose the reader by content, apply the sidecar."""
