@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from ingest.model import Document, Person, Turn
@@ -59,10 +60,7 @@ def matches(text: str) -> bool:
     """Whether quotations with a time under them make up a good part of the text."""
     blocks = list(_blocks(text))
     quotations = sum(isinstance(block, _Quotation) for block in blocks)
-    timed = sum(
-        isinstance(above, _Quotation) and isinstance(below, _Clock)
-        for above, below in zip(blocks, blocks[1:], strict=False)
-    )
+    timed = sum(isinstance(above, _Quotation) and isinstance(below, _Clock) for above, below in pairwise(blocks))
     counted = any(isinstance(block, _Plain) and _COUNTS.fullmatch(block.text) for block in blocks[:12])
     return quotations >= 2 and quotations * 5 >= len(blocks) and (timed > 0 or counted)
 
@@ -74,8 +72,11 @@ def read(path: Path, text: str, sidecar: Sidecar) -> Document:
     """
     blocks = list(_blocks(text))
     title = ""
-    if blocks and isinstance(blocks[0], _Plain):
-        title = blocks.pop(0).text
+    match blocks:
+        case [_Plain(text=title), *_]:
+            del blocks[0]
+        case _:
+            pass
     introduction = blocks[0].text if blocks and isinstance(blocks[0], _Plain) else ""
     person = _person(title, introduction, sidecar)
     turns: list[Turn] = []

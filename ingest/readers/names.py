@@ -10,15 +10,15 @@ from rapidfuzz import fuzz
 
 from ingest.model import Person
 
-_WORD = r"[A-ZÀ-ÖØ-Þ][\w’'-]*[a-zß-öø-ÿ]"
+_WORD = r"[A-ZÀ-ÖØ-Þ][\w’'-]{0,30}[a-zß-öø-ÿ]"
 _INITIAL = r"[A-Z]\."
 _PARTICLE = r"(?:de|der|den|del|della|da|di|dos|van|von|al|bin|ibn|el|la|le|ten|ter)"
-FULL_NAME = rf"{_WORD}(?:[ ](?:{_INITIAL}|{_PARTICLE}|{_WORD})){{0,3}}[ ]{_WORD}"
+FULL_NAME = rf"\b{_WORD}(?:[ ](?:{_INITIAL}|{_PARTICLE}|{_WORD})){{0,3}}[ ]{_WORD}\b"
 """A pattern for two to five capitalised words in a row, which need not be a name."""
 
 _FULL_NAME = re.compile(FULL_NAME)
 _NEVER_SURNAMES = re.compile(r"(?:ing|tion|ment|ness|ity|ware|board|ics|ism|map|base)s?$")
-# "Musk" is rarer than this in English writing, "metrics" and "pirate" are more frequent; counts of the dictionary below.
+# "Musk" is rarer than this in the dictionary's English, "metrics" and "pirate" are more frequent.
 _FREQUENT = 1_500_000
 _SAME_PERSON = 80.0
 
