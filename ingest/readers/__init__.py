@@ -1,1 +1,67 @@
-"""File -> document: decode, choose the reader by content, apply the sidecar."""
+"""Files -> documents: `read_document` is the only door, and each shape of file has a module here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from ingest.errors import ReadError
+from ingest.limits import Limits
+from ingest.model import Document, Person
+from ingest.readers import podcast_json, whisper_json
+from ingest.readers.decode import decode, read_bytes
+from ingest.sidecar import Sidecar, load_sidecar
+
+__all__ = ["read_document"]
+
+
+class _Reader(Protocol):
+    """What each module of this package offers."""
+
+    def matches(self, text: str) -> bool: ...
+
+    def read(self, path: Path, text: str, sidecar: Sidecar) -> Document: ...
+
+
+# The first that knows its shape reads; the notes reader takes any text.
+_READERS: tuple[_Reader, ...] = (podcast_json, whisper_json)
+
+
+def read_document(path: Path, limits: Limits) -> Document:
+    """The document at `path`, with what its sidecar says put over what it says itself.
+
+    Raises ReadError, on the file or on its sidecar, for whatever cannot be read.
+    """
+    sidecar = load_sidecar(path)
+    document = _read(path, sidecar, limits)
+    if not document.turns:
+        raise ReadError(path, "holds no words")
+    return replace(
+        document,
+        title=sidecar.title or document.title,
+        kind=sidecar.kind or document.kind,
+        url=sidecar.url or document.url,
+        date=sidecar.date or document.date,
+        people=_people(sidecar.people, document.people),
+    )
+
+
+def _read(path: Path, sidecar: Sidecar, limits: Limits) -> Document:
+    data = read_bytes(path, limits)
+    return _read_text(path, decode(path, data), sidecar)
+
+
+def _read_text(path: Path, text: str, sidecar: Sidecar) -> Document:
+    if not text.strip():
+        raise ReadError(path, "holds no words")
+    for reader in _READERS:
+        if reader.matches(text):
+            return reader.read(path, text, sidecar)
+    raise AssertionError("the last reader takes any text")
+
+
+def _people(known: tuple[Person, ...], stated: tuple[Person, ...]) -> tuple[Person, ...]:
+    """The sidecar's people, then whom only the document names."""
+    names = {name.casefold() for person in known for name in (person.name, *person.aliases)}
+    return known + tuple(person for person in stated if person.name.casefold() not in names)
