@@ -29,10 +29,11 @@ _NOT_IN_IDS = re.compile(r"[^a-z0-9]+")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A document of the corpus. `relative` is its path under the corpus folder, with `/` between folders; `digest` is
-    the sha256 of the file and its sidecar."""
+    """A document of the corpus. `root` is its corpus folder, resolved, and `relative` its path under it, with `/`
+    between folders; `digest` is the sha256 of the file and its sidecar."""
 
     path: Path
+    root: Path
     relative: str
     source_id: str
     digest: str
@@ -52,6 +53,7 @@ class _Candidate:
     """A file, and the ids it may get, the plain one first."""
 
     path: Path
+    root: Path
     relative: str
     ids: tuple[str, ...]
     digest: str
@@ -77,7 +79,7 @@ def walk(paths: Sequence[Path]) -> Walk:
             except ReadError as error:
                 errors.append(error)
     ids = _unique_ids(list(candidates.values()))
-    found = (Found(each.path, each.relative, ids[each.path], each.digest) for each in candidates.values())
+    found = (Found(each.path, each.root, each.relative, ids[each.path], each.digest) for each in candidates.values())
     return Walk(tuple(found), tuple(errors), tuple(skipped))
 
 
@@ -155,7 +157,7 @@ def _candidate(file: Path, root: Path) -> _Candidate:
         raise ReadError(sidecar, fault)
     # The same path may stand under two corpus folders; then the folder, and at last the whole path, tell them apart.
     keys = (relative, f"{root.resolve().name}/{relative}", str(file.absolute()))
-    return _Candidate(file, relative, _ids(relative, keys), _digest(file))
+    return _Candidate(file, root.resolve(), relative, _ids(relative, keys), _digest(file))
 
 
 def _digest(file: Path) -> str:

@@ -123,15 +123,26 @@ class Span:
 class Passage:
     """What is retrieved: a run of consecutive turns, or of whole sentences of one long turn, of one source.
 
-    `spans` are in reading order, whole sentences each. `ordinal` counts the passages of the source from 0. `id` is
-    derived from content: the same source yields the same ids.
+    `sentences` are in reading order. `ordinal` counts the passages of the source from 0. `id` is derived from content:
+    the same document yields the same ids.
     """
 
     id: str
     source_id: str
     ordinal: int
-    spans: tuple[Span, ...]
+    sentences: tuple[Span, ...]
     words: int
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """The sentences joined to one span for each stretch of a turn, in reading order."""
+        spans: list[Span] = []
+        for sentence in self.sentences:
+            if spans and spans[-1].turn == sentence.turn:
+                spans[-1] = Span(sentence.turn, spans[-1].begin, sentence.end)
+            else:
+                spans.append(sentence)
+        return tuple(spans)
 
 
 def format_timestamp(seconds: float) -> str:

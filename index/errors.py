@@ -1,0 +1,30 @@
+"""What can go wrong with an index.
+
+IndexingError             base of all
+├── ModelError            the embedding model cannot be loaded; says what to install
+├── NoSnapshotError       nothing has been ingested yet
+├── SnapshotError         a snapshot is damaged, or of another format or model; says which command rebuilds it
+└── LockedError           another ingest is writing
+"""
+
+from __future__ import annotations
+
+
+class IndexingError(Exception):
+    """Base of all errors of this package (the built-in `IndexError` is another thing)."""
+
+
+class ModelError(IndexingError):
+    """The embedding model cannot be loaded."""
+
+
+class NoSnapshotError(IndexingError):
+    """There is no snapshot to open."""
+
+
+class SnapshotError(IndexingError):
+    """A snapshot cannot be vouched for."""
+
+
+class LockedError(IndexingError):
+    """Another process is writing the index."""

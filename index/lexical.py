@@ -1,0 +1,113 @@
+"""Words on disk and BM25 over them; the only file that imports tantivy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tantivy
+
+from index.dense import Rows, Scores
+from index.errors import SnapshotError
+
+LONGEST_WORD = 60
+WRITER_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class LexicalRecord:
+    """What is indexed of one passage: its words, and what it can be filtered by."""
+
+    row: int
+    source_id: str
+    speakers: Sequence[str]
+    text: str
+
+
+def _analyzer(*, stop_words: bool) -> tantivy.TextAnalyzer:
+    builder = (
+        tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
+        .filter(tantivy.Filter.remove_long(LONGEST_WORD))
+        .filter(tantivy.Filter.lowercase())
+        .filter(tantivy.Filter.ascii_fold())
+    )
+    if not stop_words:
+        builder = builder.filter(tantivy.Filter.stopword("english"))
+    return builder.filter(tantivy.Filter.stemmer("english")).build()
+
+
+def _schema() -> tantivy.Schema:
+    return (
+        tantivy.SchemaBuilder()
+        .add_integer_field("row", fast=True)
+        .add_text_field("source", tokenizer_name="raw", index_option="basic")
+        .add_text_field("speaker", tokenizer_name="raw", index_option="basic")
+        .add_text_field("words", tokenizer_name="words", index_option="freq")
+        .build()
+    )
+
+
+def write_words(folder: Path, records: Iterable[LexicalRecord]) -> None:
+    """An index in the empty folder `folder`."""
+    index = tantivy.Index(_schema(), str(folder))
+    index.register_tokenizer("words", _analyzer(stop_words=True))
+    writer = index.writer(heap_size=WRITER_BYTES, num_threads=1)
+    for record in records:
+        writer.add_document(
+            tantivy.Document(row=record.row, source=record.source_id, speaker=list(record.speakers), words=record.text)
+        )
+    writer.commit()
+    writer.wait_merging_threads()
+
+
+class LexicalIndex:
+    """Reads what `write_words` wrote. Safe to search from several threads at once."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            index = tantivy.Index.open(str(folder))
+        except ValueError as error:
+            raise SnapshotError(f"{folder} is not an index that tantivy reads: {error}") from error
+        index.register_tokenizer("words", _analyzer(stop_words=True))
+        self._searcher = index.searcher()
+        self._schema = _schema()
+        self._content_words = _analyzer(stop_words=False)
+        self._all_words = _analyzer(stop_words=True)
+
+    def __len__(self) -> int:
+        return self._searcher.num_docs
+
+    def terms(self, text: str) -> list[str]:
+        """The distinct terms of a text in order, without stop words unless it holds nothing else."""
+        return list(dict.fromkeys(self._content_words.analyze(text) or self._all_words.analyze(text)))
+
+    def idf(self, term: str) -> float:
+        """Inverse document frequency as BM25 has it (Robertson & Zaragoza 2009): ln(1 + (N - n + 0.5)/(n + 0.5))."""
+        n = self._searcher.doc_freq("words", term)
+        return float(np.log1p((len(self) - n + 0.5) / (n + 0.5)))
+
+    def search(
+        self, query: str, limit: int, *, source_id: str | None = None, speaker: str | None = None
+    ) -> tuple[Rows, Scores]:
+        """Up to `limit` rows that hold a word of the query and their BM25 (k1 1.2, b 0.75), best first.
+
+        The filters are part of the query, so `limit` counts what passes them. Equal scores come in row order.
+        """
+        terms = self.terms(query)
+        if not terms or limit == 0:
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
+        should = tantivy.Occur.Should
+        words = tantivy.Query.boolean_query([(should, self._term("words", term)) for term in terms])
+        clauses = [(tantivy.Occur.Must, words)]
+        for field, value in (("source", source_id), ("speaker", speaker)):
+            if value is not None:
+                unscored = tantivy.Query.const_score_query(self._term(field, value), 0.0)
+                clauses.append((tantivy.Occur.Must, unscored))
+        hits = self._searcher.search(tantivy.Query.boolean_query(clauses), limit, count=False).hits
+        rows = self._searcher.fast_field_values("row", [address for _, address in hits])
+        return np.asarray(rows, dtype=np.int64), np.asarray([score for score, _ in hits], dtype=np.float32)
+
+    def _term(self, field: str, value: str) -> tantivy.Query:
+        return tantivy.Query.term_query(self._schema, field, value, "freq" if field == "words" else "basic")

@@ -1,0 +1,165 @@
+"""A snapshot, opened: query -> hits, and everything else that answers are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.dense import DenseIndex, Rows
+from index.embed import Embedder, Matrix
+from index.errors import SnapshotError
+from index.fuse import fuse, smooth
+from index.lexical import LexicalIndex
+from index.records import Records
+from index.snapshot import REBUILD, HeldSnapshot, Manifest, hold_current
+from ingest.model import Passage, Source, Turn
+
+RECORDS, VECTORS, SENTENCES, LEXICAL = "records.sqlite", "vectors.faiss", "sentences.npy", "lexical"
+
+CANDIDATES = 300
+"""Passages taken from each ranking before they are fused; 100 to 1,000 gave the same on the development set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A passage found. `rank` counts from 1; `score` falls with it and compares within one query only."""
+
+    rank: int
+    score: float
+    passage: Passage
+    source: Source
+    turns: dict[int, Turn]
+    sentence_vectors: NDArray[np.int8]
+
+    def speakers(self) -> list[str]:
+        """Those who speak in the passage, in order of appearance."""
+        return list(dict.fromkeys(name for s in self.passage.spans if (name := self.turns[s.turn].speaker)))
+
+    def similarities(self, query: Matrix) -> list[float]:
+        """Cosine of the query with each sentence of the passage, in order."""
+        rows = self.sentence_vectors.astype(np.float32)
+        return (rows @ query / np.maximum(np.linalg.norm(rows, axis=1), 1e-12)).tolist()
+
+
+class Index:
+    """One snapshot, held until `close`. Safe to search from several threads at once."""
+
+    def __init__(self, held: HeldSnapshot, embedder: Embedder) -> None:
+        self._held = held
+        self.embedder = embedder
+        self.manifest: Manifest = held.manifest
+        self.records = Records(held.folder / RECORDS)
+        self.dense = DenseIndex(held.folder / VECTORS)
+        self.lexical = LexicalIndex(held.folder / LEXICAL)
+        self.sentences: NDArray[np.int8] = np.load(held.folder / SENTENCES, mmap_mode="r")
+        self._middles = _middles(self.records.source_numbers, self.records.words)
+
+    @classmethod
+    def open(cls, index_dir: Path, embedder: Embedder) -> Index:
+        """The live snapshot, its checksums verified.
+
+        Raises NoSnapshotError, or SnapshotError where it is damaged or was built with another model.
+        """
+        held = hold_current(index_dir)
+        try:
+            if held.manifest.model != embedder.fingerprint or held.manifest.dimension != embedder.dimension:
+                raise SnapshotError(
+                    f"{held.folder} was built with the model {held.manifest.model}, "
+                    f"and {embedder.fingerprint} is asked for; {REBUILD}"
+                )
+            if damaged := held.damaged_files():
+                raise SnapshotError(f"{held.folder} is damaged ({damaged[0]}); {REBUILD}")
+            return cls(held, embedder)
+        except Exception:
+            held.close()
+            raise
+
+    def close(self) -> None:
+        """Lets the snapshot go."""
+        self.records.close()
+        self._held.close()
+
+    def __len__(self) -> int:
+        return len(self.dense)
+
+    def search(
+        self, query: str, top_k: int = 8, *, speaker: str | None = None, source_id: str | None = None
+    ) -> list[Hit]:
+        """Up to `top_k` passages, best first; `speaker` is a canonical name.
+
+        The filters hold inside both engines, so that they never leave fewer hits than there are.
+        """
+        return self.search_vector(query, self.embedder.embed([query])[0], top_k, speaker=speaker, source_id=source_id)
+
+    def search_vector(
+        self, query: str, vector: Matrix, top_k: int, *, speaker: str | None = None, source_id: str | None = None
+    ) -> list[Hit]:
+        """As `search`, where the query has been embedded already."""
+        allowed = self.records.rows(source_id, speaker) if speaker is not None or source_id is not None else None
+        lexical = self.lexical.search(query, CANDIDATES, source_id=source_id, speaker=speaker)
+        rows, evidence = fuse(lexical, self.dense.search(vector, CANDIDATES, allowed))
+        scores = smooth(rows, evidence, self.records.source_numbers[rows], self._middles[rows])
+        best = np.argsort(-scores, kind="stable")[:top_k]
+        return self._hits(rows[best].tolist(), scores[best].tolist())
+
+    def _hits(self, rows: Sequence[int], scores: Sequence[float]) -> list[Hit]:
+        hits: list[Hit] = []
+        for rank, (record, score) in enumerate(zip(self.records.passages(rows), scores, strict=True), start=1):
+            passage = record.passage
+            source = self.records.source(passage.source_id)
+            if source is None:
+                raise SnapshotError(f"passage {passage.id} belongs to no source; {REBUILD}")
+            first, last = min(s.turn for s in passage.sentences), max(s.turn for s in passage.sentences)
+            turns = dict(enumerate(self.records.turns(source.id, first, last), start=first))
+            vectors = self.sentences[record.first_sentence : record.first_sentence + len(passage.sentences)]
+            hits.append(Hit(rank, score, passage, source, turns, vectors))
+        return hits
+
+
+def _middles(source_numbers: Rows, words: Rows) -> NDArray[np.float64]:
+    """For each row, the position of the passage's middle word in its source."""
+    ends = np.cumsum(words)
+    first = np.flatnonzero(np.diff(source_numbers, prepend=-1))
+    before = np.repeat(np.concatenate([[0], ends])[first], np.diff(np.append(first, len(words))))
+    return ends - words / 2 - before
+
+
+def verify(index_dir: Path) -> list[str]:
+    """Every flaw of the live snapshot, a sentence each: checksums, counts, and references between its files.
+
+    Raises NoSnapshotError where there is none.
+    """
+    held = hold_current(index_dir)
+    try:
+        flaws = held.damaged_files()
+        if flaws:
+            return flaws
+        records = Records(held.folder / RECORDS)
+        counted = {
+            "passages": (
+                len(records.words),
+                len(DenseIndex(held.folder / VECTORS)),
+                len(LexicalIndex(held.folder / LEXICAL)),
+            ),
+            "sentences": (
+                sum(len(record.passage.sentences) for record in records.passages()),
+                len(np.load(held.folder / SENTENCES, mmap_mode="r")),
+            ),
+            "sources": (len(records.sources()),),
+            "speakers": (len(records.speakers()),),
+            "turns": (sum(turns for turns, _ in records.source_counts().values()),),
+        }
+        for name, found in counted.items():
+            if any(count != held.manifest.counts[name] for count in found):
+                flaws.append(
+                    f"{held.manifest.counts[name]} {name} in the manifest, {' and '.join(map(str, found))} found"
+                )
+        flaws += records.flaws()
+        records.close()
+        return flaws
+    finally:
+        held.close()

@@ -1,0 +1,227 @@
+"""Snapshots on disk: the manifest and its checksums, the atomic switch, and what a crash leaves behind.
+
+    snapshots/
+      CURRENT              the id of the live snapshot
+      LOCK                 held by the one writer
+      <id>/manifest.json   what the snapshot holds, with the sha256 of every file in it, its own included
+      <id>/...
+      .building-<id>/      left by a writer that died; the next one clears it away
+
+A snapshot is never changed once CURRENT has named it. Its readers hold a shared lock on its manifest, and a writer
+deletes only what it can lock alone. The locks are the kernel's (flock): a dead process holds none.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from index.errors import LockedError, NoSnapshotError, SnapshotError
+
+FORMAT_VERSION = 1
+CURRENT = "CURRENT"
+MANIFEST = "manifest.json"
+BUILDING = ".building-"
+REBUILD = "build it anew with `onrecord ingest`"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a snapshot says of itself. `files` maps each path in it, `/` between folders, to its sha256."""
+
+    id: str
+    created: str
+    model: str
+    dimension: int
+    corpus_hash: str
+    counts: dict[str, int]
+    files: dict[str, str]
+    format_version: int = FORMAT_VERSION
+
+    def to_bytes(self) -> bytes:
+        """One fixed spelling as JSON, closed by the checksum of itself, so that any flipped byte shows."""
+        fields = asdict(self)
+        fields["sha256"] = hashlib.sha256(_dump(fields)).hexdigest()
+        return _dump(fields)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, path: Path) -> Manifest:
+        """Refuses anything but what `to_bytes` writes in this format version."""
+        damaged = SnapshotError(f"{path} is damaged; {REBUILD}")
+        try:
+            fields: dict[str, Any] = json.loads(data)
+            version = fields["format_version"]
+            del fields["sha256"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise damaged from error
+        if version != FORMAT_VERSION:
+            raise SnapshotError(
+                f"{path} is of format {version}, and this On Record reads format {FORMAT_VERSION}; {REBUILD}"
+            )
+        try:
+            manifest = cls(**fields)
+        except TypeError as error:
+            raise damaged from error
+        if manifest.to_bytes() != data:
+            raise damaged
+        return manifest
+
+
+def _dump(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def current_folder(index_dir: Path) -> Path:
+    """The folder of the live snapshot."""
+    try:
+        name = (index_dir / CURRENT).read_text(encoding="ascii").strip()
+    except FileNotFoundError as error:
+        raise NoSnapshotError(f"no index in {index_dir} yet: run `onrecord ingest` first") from error
+    except (ValueError, OSError) as error:
+        raise SnapshotError(f"{index_dir / CURRENT} cannot be read; {REBUILD}") from error
+    folder = index_dir / name
+    if not name or folder.parent != index_dir or not (folder / MANIFEST).is_file():
+        raise SnapshotError(f"{index_dir / CURRENT} names a snapshot that is not there; {REBUILD}")
+    return folder
+
+
+class HeldSnapshot:
+    """A snapshot's folder, kept from deletion until `close`; `manifest` has been checked, the other files have not."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = (folder / MANIFEST).open("rb")
+        fcntl.flock(self._lock, fcntl.LOCK_SH)
+        if not (folder / MANIFEST).exists():  # deleted between the opening and the locking
+            raise FileNotFoundError(folder / MANIFEST)
+        self.manifest = Manifest.from_bytes(self._lock.read(), folder / MANIFEST)
+        if self.manifest.id != folder.name:
+            raise SnapshotError(f"{folder} holds the snapshot {self.manifest.id}; {REBUILD}")
+
+    def damaged_files(self) -> list[str]:
+        """A sentence for each file that is missing, too many, or not what was written."""
+        present = {path.relative_to(self.folder).as_posix(): path for path in _files(self.folder)}
+        wanted = self.manifest.files
+        return sorted(
+            [f"{name}: is missing" for name in wanted.keys() - present.keys()]
+            + [f"{name}: does not belong to the snapshot" for name in present.keys() - wanted.keys()]
+            + [
+                f"{name}: its checksum is not the one in the manifest"
+                for name in wanted.keys() & present.keys()
+                if _sha256(present[name]) != wanted[name]
+            ]
+        )
+
+    def close(self) -> None:
+        """Lets the snapshot go."""
+        self._lock.close()
+
+
+def hold_current(index_dir: Path) -> HeldSnapshot:
+    """The live snapshot, held. One that a writer replaced and deleted in between is tried again."""
+    while True:
+        folder = current_folder(index_dir)
+        try:
+            return HeldSnapshot(folder)
+        except FileNotFoundError:
+            if current_folder(index_dir) == folder:
+                raise SnapshotError(f"{folder} cannot be read; {REBUILD}") from None
+
+
+@contextmanager
+def writer_lock(index_dir: Path) -> Generator[None]:
+    """Held by the one writer of an index; a second one is refused at once."""
+    index_dir.mkdir(parents=True, exist_ok=True)
+    with (index_dir / "LOCK").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LockedError(f"another ingest is writing {index_dir}; wait for it to end") from error
+        yield
+
+
+@contextmanager
+def new_snapshot(index_dir: Path) -> Generator[Path]:
+    """An empty folder to build in, under the writer's lock; it is cleared away unless `publish` takes it."""
+    for left in index_dir.glob(f"{BUILDING}*"):
+        shutil.rmtree(left)
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    folder = index_dir / f"{BUILDING}{name}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def publish(folder: Path, *, model: str, dimension: int, corpus_hash: str, counts: dict[str, int]) -> Manifest:
+    """Makes the folder that `new_snapshot` gave the live snapshot: a crash at any moment leaves the old or the new one.
+
+    Everything is on the disk (fsync, folders included) before CURRENT is replaced. Snapshots that nobody reads go.
+    """
+    index_dir, name = folder.parent, folder.name.removeprefix(BUILDING)
+    paths = sorted(_files(folder))
+    manifest = Manifest(
+        id=name,
+        created=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        model=model,
+        dimension=dimension,
+        corpus_hash=corpus_hash,
+        counts=counts,
+        files={path.relative_to(folder).as_posix(): _sha256(path) for path in paths},
+    )
+    (folder / MANIFEST).write_bytes(manifest.to_bytes())
+    for path in [*paths, folder / MANIFEST, *{path.parent for path in paths}, folder]:
+        _fsync(path)
+    folder.rename(index_dir / name)
+    _fsync(index_dir)
+    replacement = index_dir / f"{CURRENT}.new"
+    replacement.write_text(f"{name}\n", encoding="ascii")
+    _fsync(replacement)
+    replacement.replace(index_dir / CURRENT)
+    _fsync(index_dir)
+    _delete_unread(index_dir, keep=name)
+    return manifest
+
+
+def _delete_unread(index_dir: Path, keep: str) -> None:
+    for folder in index_dir.iterdir():
+        if folder.name == keep or not folder.is_dir() or not (folder / MANIFEST).is_file():
+            continue
+        with (folder / MANIFEST).open("rb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            # Renamed first, so that what a crash leaves half deleted is cleared away like any unfinished folder.
+            shutil.rmtree(folder.rename(index_dir / f"{BUILDING}{folder.name}"))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The files of a snapshot but its manifest and the empty lock files that tantivy leaves."""
+    for path in folder.rglob("*"):
+        if path.is_file() and path != folder / MANIFEST and path.suffix != ".lock":
+            yield path
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,90 @@
+"""Canonical names: which of the names that documents use belong to one speaker."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ingest.model import Document
+
+_BEFORE = re.compile(r"mr|mrs|ms|miss|mx|dr|prof|professor|hon|honou?rable|rt|right|sir|dame|lord|lady|rev|the")
+_AFTER = re.compile(r"am|ac|as|mp|ms|mla|msp|phd|md|jr|sr|esq|obe|cbe|mbe|kc|qc")
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Somebody under one canonical name; `aliases` are the other spellings met, `roles` what sidecars call them."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+
+
+def fold_name(name: str) -> str:
+    """What two spellings of one person's name share: no case, accents, honorifics, or bracketed additions.
+
+    Honorifics go only from a name that keeps two words without them: "Mr. Hill" and "Mrs. Hill" are two people.
+    """
+    plain = unicodedata.normalize("NFKD", re.sub(r"\([^()]*\)|\[[^\[\]]*\]", " ", name))
+    plain = "".join(c for c in plain if not unicodedata.combining(c)).casefold()
+    words = re.findall(r"[\w'’]+(?:-[\w'’]+)*", plain) or re.findall(r"\S+", plain) or [name.strip()]
+    bare = list(words)
+    while len(bare) > 2 and _BEFORE.fullmatch(bare[0]):
+        bare = bare[1:]
+    while len(bare) > 2 and _AFTER.fullmatch(bare[-1]):
+        bare = bare[:-1]
+    return " ".join(bare)
+
+
+def merge_speakers(documents: Iterable[Document]) -> tuple[list[Speaker], dict[str, str]]:
+    """All speakers by name, and the canonical name for every name in use.
+
+    Two names are one person where they fold alike or a document's `people` lists one as an alias of the other. The
+    canonical name is the one under which a document lists the person, else the one used in most turns.
+    """
+    turns: Counter[str] = Counter()
+    listed: Counter[str] = Counter()
+    roles: dict[str, dict[str, None]] = {}
+    groups = _Groups()
+    for document in documents:
+        turns.update(turn.speaker for turn in document.turns if turn.speaker)
+        for person in document.people:
+            listed[person.name] += 1
+            roles.setdefault(person.name, {})
+            if person.role:
+                roles[person.name][person.role] = None
+            for alias in person.aliases:
+                turns[alias] += 0
+                groups.join(fold_name(person.name), fold_name(alias))
+    members: dict[str, list[str]] = {}
+    for name in sorted({*turns, *listed}):
+        members.setdefault(groups.root(fold_name(name)), []).append(name)
+    speakers: list[Speaker] = []
+    canonical: dict[str, str] = {}
+    for names in members.values():
+        best = max(names, key=lambda name: (listed[name], turns[name], -len(name), name))
+        aliases = tuple(name for name in names if name != best)
+        known = {role: None for name in names for role in roles.get(name, {})}
+        speakers.append(Speaker(best, aliases, tuple(known)))
+        canonical.update(dict.fromkeys(names, best))
+    return sorted(speakers, key=lambda speaker: speaker.name), canonical
+
+
+class _Groups:
+    """Disjoint sets of keys (union-find)."""
+
+    def __init__(self) -> None:
+        self._parent: dict[str, str] = {}
+
+    def root(self, key: str) -> str:
+        while (parent := self._parent.get(key, key)) != key:
+            key = parent
+        return key
+
+    def join(self, one: str, other: str) -> None:
+        a, b = self.root(one), self.root(other)
+        if a != b:
+            self._parent[b] = a

@@ -1,0 +1,16 @@
+from collections.abc import Sequence
+from typing import Any
+
+class SentenceTransformer:
+    tokenizer: Any
+    def __init__(self, model_name_or_path: str) -> None: ...
+    def get_sentence_embedding_dimension(self) -> int | None: ...
+    def get_max_seq_length(self) -> int | None: ...
+    def encode(
+        self,
+        sentences: Sequence[str],
+        *,
+        output_value: str | None = ...,
+        normalize_embeddings: bool = ...,
+        show_progress_bar: bool = ...,
+    ) -> Any: ...
