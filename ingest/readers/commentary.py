@@ -19,7 +19,7 @@ _SPEAKER = r"(?:the (?:guest|host|speaker|author|interviewee)|s?he|they|[A-Z][\w
 _COMMENTARY = re.compile(
     rf"(?:In|With|Through|By) (?:this|the|that|these) (?:{_QUOTE}|{_REMARK}s?),"
     rf"|(?:This|The|That|These|Those|His|Her|Their) (?:{_WHICH} )?{_QUOTE} "
-    rf"|(?:This|The|That) {_REMARK} (?:\w+ly )?(?!is\b|was\b|has\b|does\b|always\b|comes\b|gets\b|goes\b|works\b)[a-z]+s\b"
+    rf"|(?:This|The|That) {_REMARK} (?:\w+ly )?(?!(?:is|was|has|does|always|comes|gets|goes|works)\b)[a-z]+s\b"
     rf"|Here,? {_SPEAKER} (?:\w+ly )?[a-z]+s\b"
     r"|(?:The|Our) (?:guest|host|speaker|interviewee) (?:\w+ly )?[a-z]+s\b"
 )

@@ -42,7 +42,8 @@ _HOST_FORMULA = re.compile(
     r"|\btoday['’]s guest\b"
     r"|\b(?:I['’]m|we['’]re|I am|we are) [^.!?]{0,30}\bjoined (?:today )?by\b"
     r"|\b(?:thanks|thank you)(?: so much| very much| again)? for "
-    r"(?:coming (?:on|back)\b|being (?:here|with us|on)\b|joining(?: us| me| today| the show| the podcast)*(?=[.,!?]|$))"
+    r"(?:coming (?:on|back)\b|being (?:here|with us|on)\b"
+    r"|joining(?: us| me| today| the show| the podcast)*(?=[.,!?]|$))"
     r"|\bis the (?:\w+ )?(?:show|podcast|series) (?:where|in which|that|about)\b[^.!?]{0,40}\b(?:we|I|interviews?)\b"
     r"|(?:^|[.!?] |\bplease |\bto )subscribe to (?:the|this|our) (?:show|podcast|channel)\b"
     r"|\b(?:in|on) (?:today['’]s|this) episode,? (?:we|I)\b",
@@ -125,7 +126,8 @@ class Interview:
         host = f"(?:{'|'.join(names)})"
         acts = re.compile(rf"\b(?P<before>\w+ )?(?:[Tt]he )?\b{host} (?:\w+ly )?{_HOST_ACTS}\b")
         says = re.compile(
-            rf"{_THIS_QUOTE} (?:\w+ )?(?:from )?(?:the )?{host}(?:['’]s?(?: \w+)? {_HOST_GIVES}\b|[.,]| (?:\w+ly )?{_HOST_ACTS}\b)"
+            rf"{_THIS_QUOTE} (?:\w+ )?(?:from )?(?:the )?{host}"
+            rf"(?:['’]s?(?: \w+)? {_HOST_GIVES}\b|[.,]| (?:\w+ly )?{_HOST_ACTS}\b)"
         )
         return says.search(commentary) is not None or any(
             (found["before"] or "").strip() not in _OF_ANOTHER for found in acts.finditer(commentary)
