@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -18,7 +17,7 @@ MAX_BYTES = 64 * 1024
 class PlainYaml:
     """The value of a YAML text, and where in the file its parts stand."""
 
-    value: Any
+    value: object
     node: yaml.Node | None
     first_line: int
 

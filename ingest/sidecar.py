@@ -16,7 +16,6 @@ from ingest.links import is_web_url
 from ingest.model import Kind, Person
 from ingest.plain_yaml import MAX_BYTES, load_plain_yaml
 
-
 _ISO_DATE = re.compile(r"[0-9]{4}(?:-[0-9]{2}(?:-[0-9]{2})?)?(?![0-9])")
 
 

@@ -9,8 +9,9 @@ from typing import Protocol
 from ingest.errors import ReadError
 from ingest.limits import Limits
 from ingest.model import Document, Person
-from ingest.readers import podcast_json, whisper_json
+from ingest.readers import commentary, dialogue, insights, notes, podcast_json, subrip, webvtt, whisper_json
 from ingest.readers.decode import decode, read_bytes
+from ingest.readers.segments import refuse_other_json
 from ingest.sidecar import Sidecar, load_sidecar
 
 __all__ = ["read_document"]
@@ -25,7 +26,7 @@ class _Reader(Protocol):
 
 
 # The first that knows its shape reads; the notes reader takes any text.
-_READERS: tuple[_Reader, ...] = (podcast_json, whisper_json)
+_READERS: tuple[_Reader, ...] = (podcast_json, whisper_json, webvtt, subrip, dialogue, insights, commentary, notes)
 
 
 def read_document(path: Path, limits: Limits) -> Document:
@@ -55,6 +56,7 @@ def _read(path: Path, sidecar: Sidecar, limits: Limits) -> Document:
 def _read_text(path: Path, text: str, sidecar: Sidecar) -> Document:
     if not text.strip():
         raise ReadError(path, "holds no words")
+    refuse_other_json(path, text)
     for reader in _READERS:
         if reader.matches(text):
             return reader.read(path, text, sidecar)

@@ -14,7 +14,7 @@ from ingest.plain_yaml import load_plain_yaml
 from ingest.sidecar import iso_date
 from ingest.turns import fold
 
-_OPENING = re.compile(r"\s*---[ \t]*\n(?=(?:#[^\n]*\n|\s*\n)*[A-Za-z_][\w -]*:(?:\s|$))")
+_OPENING = re.compile(r"\s*---[ \t]*\n(?=(?:[ \t]*(?:#[^\n]*)?\n)*[A-Za-z_][\w -]*:(?:\s|$))")
 _CLOSING = re.compile(r"^(?:---|\.\.\.)[ \t]*$", re.MULTILINE)
 _URL_FIELDS = ("youtube_url", "video_url", "url", "link", "audio_url")
 _DATE_FIELDS = ("publish_date", "published", "date", "recorded")
@@ -52,9 +52,10 @@ def read_front_matter(path: Path, text: str) -> FrontMatter:
     if block is None:
         return FrontMatter()
     plain = load_plain_yaml(path, text[block.begin : block.end], text.count("\n", 0, block.begin) + 1)
-    if not isinstance(plain.value, dict):
+    value = plain.value
+    if not isinstance(value, dict):
         raise ReadError(path, "has front matter that is no list of fields, such as `title: …`", plain.first_line)
-    fields = {str(name).casefold(): value for name, value in cast("dict[object, object]", plain.value).items()}
+    fields = {str(name).casefold(): each for name, each in cast("dict[object, object]", value).items()}
     urls = (url for name in _URL_FIELDS for url in _texts(fields.get(name)) if is_web_url(url))
     dates = (date for name in _DATE_FIELDS if (date := iso_date(fields.get(name))))
     people = tuple(Person(name, role) for field, role in _ROLES.items() for name in _texts(fields.get(field)))

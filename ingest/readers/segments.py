@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import from_json
 
 from ingest.errors import ReadError
 from ingest.turns import fold
@@ -26,6 +27,20 @@ def has_segments(text: str) -> bool:
     return _OBJECT_WITH_SEGMENTS.match(text) is not None
 
 
+def refuse_other_json(path: Path, text: str) -> None:
+    """Raises ReadError for JSON without segments, lest it pass for prose; `[00:12] Name: words` is no JSON."""
+    if has_segments(text) or text.lstrip()[:1] not in ("{", "["):
+        return
+    try:
+        from_json(text)
+    except ValueError as error:
+        if path.suffix.lower() != ".json":
+            return
+        raise _malformed(path, str(error)) from error
+    shapes = "`startTime`, `endTime`, `body` (Podcasting 2.0) or `start`, `end`, `text` (Whisper)"
+    raise ReadError(path, f'is JSON of a shape that is not read: write {{"segments": […]}} with {shapes}')
+
+
 def speaker_name(speaker: str | None) -> str | None:
     """The name with white space folded; an empty one is nobody's."""
     return fold(speaker or "") or None
@@ -39,14 +54,18 @@ def read_segments(path: Path, text: str, model: type[_Model]) -> _Model:
         fault = error.errors(include_url=False, include_input=False)[0]
     message = fault["msg"].removeprefix("Invalid JSON: ")
     if fault["type"] == "json_invalid":
-        at = _LINE_IN_MESSAGE.search(message)
-        raise ReadError(path, f"is not valid JSON: {_LINE_IN_MESSAGE.sub('', message)}", int(at[1]) if at else None)
+        raise _malformed(path, message)
     where = [str(step) for step in fault["loc"]]
     if len(where) < 2 or where[0] != "segments":
         raise ReadError(path, f"{'.'.join(where) or 'the file'}: {message}")
     index = int(where[1])
     field = f"segment {index}, {where[2]}" if len(where) > 2 else f"segment {index}"
     raise ReadError(path, f"{field}: {message}", _line_of_segment(text, index))
+
+
+def _malformed(path: Path, message: str) -> ReadError:
+    at = _LINE_IN_MESSAGE.search(message)
+    return ReadError(path, f"is not valid JSON: {_LINE_IN_MESSAGE.sub('', message)}", int(at[1]) if at else None)
 
 
 def _line_of_segment(text: str, index: int) -> int | None:

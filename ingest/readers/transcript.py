@@ -26,7 +26,7 @@ def transcript(
     url: str | None = None,
     date: str | None = None,
 ) -> Document:
-    """The document of these pieces; what has a clock but no speaker is inferred to be by the sidecar's default speaker."""
+    """The document of these pieces; those with a clock and no speaker are inferred to be the default speaker's."""
     settled, warnings = settle_clocks(pieces)
     turns = tuple(_spoken_by_default(turn, sidecar.default_speaker) for turn in join_pieces(settled))
     return Document(title or title_from(path), "transcript", turns, people, url, date, warnings)
