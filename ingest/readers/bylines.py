@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
-from typing import cast
+from datetime import datetime
 
-import yaml
-
+from ingest.readers.front_matter import FrontMatter
 from ingest.readers.names import FULL_NAME, is_full_name
 from ingest.readers.paragraphs import Paragraph
 from ingest.readers.prose import ends_sentence
 
 _FURNITURE = re.compile(
     r"(?:share|follow(?:ing)?|listen|subscribe|save|clap|reply|write|search|sign (?:in|up|out)|log in|open in app"
-    r"|top highlight|member-only story|advertisement|read more|see (?:all|more)|share this (?:post|article)|skip to (?:main )?content"
+    r"|top highlight|member-only story|advertisement|read more|see (?:all|more)|share this (?:post|article)"
+    r"|skip to (?:main )?content"
     r"|\d+ (?:claps?|responses?|comments?|likes?|followers?|views?|shares?)|(?:responses?|comments?) \(\d+\)"
     r"|(?:location|loc\.?|page|p\.) \d+(?:\s?[-–]\s?\d+)?|page \d+ (?:of|/) \d+"
     r"|(?:your )?(?:highlight|bookmark)(?: ?\([\w ]+\))?(?: (?:-|on|at)|:) .*(?:page|location) .*)",
@@ -33,7 +31,6 @@ _BOOK_IN_BRACKETS = re.compile(rf"[^()]{{2,150}} \((?P<name>{FULL_NAME})\)")
 _ABOUT_A_BOOK = re.compile(r"\b(?:notes|highlights?|excerpts?|quotes|summary|reflections|book|review)\b", re.IGNORECASE)
 _NOTES = re.compile(r"\b(?:notes|highlights?|minutes)\b", re.IGNORECASE)
 _TOP = 8
-_LONGEST_FRONT_MATTER = 65_536
 _LONGEST_TITLE = 150
 _LONGEST_BYLINE = 60
 
@@ -69,39 +66,24 @@ def is_note_marker(text: str) -> bool:
     return _NOTE_MARKER.fullmatch(text) is not None
 
 
-def front_matter(text: str) -> tuple[Mapping[str, object], str, int]:
-    """The YAML mapping between `---` lines at the top, the text below it and its first line's number."""
-    head, fence, body = text.partition("\n---\n") if text.startswith("---\n") else ("", "", text)
-    if fence and len(head) <= _LONGEST_FRONT_MATTER:
-        try:
-            loaded: object = yaml.safe_load(head.removeprefix("---\n"))
-        except yaml.YAMLError:
-            loaded = None
-        if isinstance(loaded, dict):
-            return cast("dict[str, object]", loaded), body, head.count("\n") + 3
-    return {}, text, 1
-
-
-def read_top(paragraphs: list[Paragraph], matter: Mapping[str, object]) -> Top:
+def read_top(paragraphs: list[Paragraph], front: FrontMatter) -> Top:
     """Title, byline, date and book as the first paragraphs tell them, the front matter's word going first."""
     found = _Findings()
-    title = _title(paragraphs, found)
+    title = front.title or _title(paragraphs, found)
     head = [i for i in range(min(_TOP, len(paragraphs))) if i not in found.used]
     about_a_book = bool(title and _ABOUT_A_BOOK.search(title))
     for i in head:
         _read_line(paragraphs, i, found, about_a_book)
     if found.book_author is None and title and (bracketed := _BOOK_IN_BRACKETS.fullmatch(title)):
         found.book_author = bracketed["name"]
-    scalars = {key: value for key, value in matter.items() if isinstance(value, str | date | int)}
-    given = {key: str(scalars[key]) for key in ("title", "author", "date") if key in scalars}
     lines = " ".join(paragraphs[i].text for i in head if len(paragraphs[i].text) <= _LONGEST_BYLINE)
     return Top(
-        title=given.get("title", title),
-        author=given.get("author", found.author),
+        title=title,
+        author=next((person.name for person in front.people if person.role == "author"), found.author),
         book_author=found.book_author,
-        date=_iso_date(given["date"]) if "date" in given else found.date,
+        date=front.date or found.date,
         is_export=any(_EXPORT.match(paragraph.text) for paragraph in paragraphs),
-        is_notes=bool(_NOTES.search(f"{given.get('title', title)} {lines}")),
+        is_notes=bool(_NOTES.search(f"{title} {lines}")),
         used=frozenset(found.used),
     )
 
@@ -130,7 +112,7 @@ def _read_line(paragraphs: list[Paragraph], i: int, found: _Findings, about_a_bo
         return
     reading_time = _READING_TIME.fullmatch(text)
     dated = _DATED.fullmatch(reading_time["date"] if reading_time else text)
-    if dated and (day := _iso_date(dated["date"])):
+    if dated and (day := _day(dated["date"])):
         found.date = found.date or day
         found.used.add(i)
     if reading_time:
@@ -157,13 +139,11 @@ def _same_block(paragraphs: list[Paragraph], i: int) -> set[int]:
     return block
 
 
-def _iso_date(text: str) -> str | None:
+def _day(text: str) -> str | None:
+    """The ISO date that the text spells, day and year included; else null."""
     for form in _DATE_FORMATS:
         try:
             return datetime.strptime(text.strip(), form).date().isoformat()
         except ValueError:
             continue
-    try:
-        return date.fromisoformat(text.strip()[:10]).isoformat()
-    except ValueError:
-        return None
+    return None

@@ -8,9 +8,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from ingest.model import Document, Turn
+from ingest.readers.front_matter import read_front_matter, without_front_matter
 from ingest.readers.interview import Interview, read_interview
-from ingest.readers.prose import ends_sentence, fold, is_wrapped, unclosed_quotations, unquote, written_turn
+from ingest.readers.prose import ends_sentence, is_wrapped, unclosed_quotations, unquote, written_turn
 from ingest.sidecar import Sidecar
+from ingest.turns import fold
 
 _QUOTE = r"(?:quotes?|quotations?|excerpts?)"
 _REMARK = r"(?:passage|statement|remark|comment|question|line|analogy|anecdote|observation|advice|insight|sentiment)"
@@ -53,12 +55,13 @@ def read(path: Path, text: str, sidecar: Sidecar) -> Document:
 
     The introduction comes first, as turns of nobody's.
     """
+    front = read_front_matter(path, text)
     lines = _lines(text)
     title, lines = _titled(lines)
     introduction, lines = _introduced(lines)
     description = " ".join(line.text for line in introduction)
     quoted = [line.text for line in lines if not line.is_commentary]
-    interview = read_interview(description, quoted, sidecar)
+    interview = read_interview(description, quoted, sidecar.people or front.people, sidecar.default_speaker)
     turns = [written_turn(i, line.number, line.text, None) for i, line in enumerate(introduction)]
     warnings: list[tuple[int | None, str]] = []
     for i, line in enumerate(lines):
@@ -71,8 +74,8 @@ def read(path: Path, text: str, sidecar: Sidecar) -> Document:
         else:
             turns[-1] = replace(turns[-1], note=fold(f"{turns[-1].note} {line.text}"))
     spoken = tuple(_attributed(turn, interview) for turn in turns)
-    title = sidecar.title or title or _show_and_guest(description, interview) or path.stem
-    return Document(title, "transcript", spoken, interview.people, warnings=tuple(warnings))
+    title = sidecar.title or front.title or title or _show_and_guest(description, interview) or path.stem
+    return Document(title, "transcript", spoken, interview.people, front.url, front.date, warnings=tuple(warnings))
 
 
 def _attributed(turn: Turn, interview: Interview) -> Turn:
@@ -83,7 +86,7 @@ def _attributed(turn: Turn, interview: Interview) -> Turn:
 
 def _lines(text: str) -> list[_Line]:
     """Paragraphs: a line each, or several where the file is hard-wrapped or a quotation runs over lines."""
-    raw = [line.strip() for line in text.split("\n")]
+    raw = [line.strip() for line in without_front_matter(text).split("\n")]
     width = max(map(len, raw))
     lines: list[_Line] = []
     joins = False

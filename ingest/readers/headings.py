@@ -9,7 +9,8 @@ from ingest.readers.prose import ends_sentence
 
 _DIVISION = re.compile(
     r"(?:(?:part|chapter|section|book|volume|lesson|module|appendix)\b"
-    r"(?: (?:[ivxlc]+|\d{1,3}|[a-z]|one|two|three|four|five|six|seven|eight|nine|ten)\b)?|afterword|foreword|preface|epilogue|prologue)(?=$|[ :.—–-])",
+    r"(?: (?:[ivxlc]+|\d{1,3}|[a-z]|one|two|three|four|five|six|seven|eight|nine|ten)\b)?"
+    r"|afterword|foreword|preface|epilogue|prologue)(?=$|[ :.—–-])",
     re.IGNORECASE,
 )
 EXCERPTS = re.compile(

@@ -9,18 +9,19 @@ from itertools import pairwise
 from pathlib import Path
 
 from ingest.model import Document, Person, Turn
+from ingest.readers.front_matter import read_front_matter, without_front_matter
 from ingest.readers.names import FULL_NAME, canonical, is_full_name
 from ingest.readers.prose import (
     CLOSING_MARKS,
     clock,
     ends_sentence,
-    fold,
     is_wrapped,
     unclosed_quotations,
     unquote,
     written_turn,
 )
 from ingest.sidecar import Sidecar
+from ingest.turns import fold
 
 _COUNTS = re.compile(r"\d+ [^\W\d]+(?:(?:,| ·| \||;| and|)? \d+ [^\W\d]+)*")
 _TRAILING_CLOCK = re.compile(r"(?P<quotation>.*[\"”»“])\s*(?P<clock>[\[(]?\d[\d:.]{3,11}[\])]?)")
@@ -70,10 +71,11 @@ def read(path: Path, text: str, sidecar: Sidecar) -> Document:
 
     Whatever else stands on the page is a turn of nobody's, so that it is found but never quoted as the person's words.
     """
+    front = read_front_matter(path, text)
     blocks = list(_blocks(text))
-    title = ""
+    title = front.title or ""
     match blocks:
-        case [_Plain(text=title), *_]:
+        case [_Plain(text=title), *_] if front.title is None:
             del blocks[0]
         case _:
             pass
@@ -107,12 +109,14 @@ def read(path: Path, text: str, sidecar: Sidecar) -> Document:
             claim = ""
             turns.append(written_turn(len(turns), block.line, block.text, None, heading=heading))
     people = sidecar.people or ((Person(person),) if person else ())
-    return Document(title or path.stem, "insights", tuple(turns), people, warnings=tuple(warnings))
+    return Document(
+        title or path.stem, "insights", tuple(turns), people, front.url, front.date, warnings=tuple(warnings)
+    )
 
 
 def _blocks(text: str) -> Iterator[_Block]:
     """Quotations (over as many lines as they take), times and other paragraphs, in the order of the file."""
-    lines = [line.strip() for line in text.split("\n")]
+    lines = [line.strip() for line in without_front_matter(text).split("\n")]
     width = max(map(len, lines))
     i = 0
     while i < len(lines):

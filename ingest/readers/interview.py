@@ -9,7 +9,6 @@ from rapidfuzz import fuzz
 
 from ingest.model import Person
 from ingest.readers.names import FULL_NAME, canonical, is_full_name, same_person
-from ingest.sidecar import Sidecar
 
 _TALKS_WITH = (
     r"(?:interviews|interviewed|is joined by|welcomes|welcomed"
@@ -134,16 +133,17 @@ class Interview:
         )
 
 
-def read_interview(description: str, quotations: list[str], sidecar: Sidecar) -> Interview:
-    """Host and guest from the sidecar, else from the description and from how the host introduces himself."""
-    people = sidecar.people
-    host_person, guest_person = sidecar.person_with_role("host"), sidecar.person_with_role("guest")
-    host = host_person.name if host_person else _described_host(description)
+def read_interview(
+    description: str, quotations: list[str], people: tuple[Person, ...], default_speaker: str | None
+) -> Interview:
+    """Host and guest from the people known, else from the description and from how the host introduces himself."""
+    roles = {person.role.casefold(): person.name for person in reversed(people) if person.role}
+    host = roles.get("host") or _described_host(description)
     if host is None:
         introduced = (found for words in quotations for found in _HOST_INTRODUCTION.finditer(words))
         host = next((found["name"] for found in introduced), None)
     host = canonical(host, people) if host else None
-    guest = sidecar.default_speaker or (guest_person.name if guest_person else _described_guest(description, host))
+    guest = default_speaker or roles.get("guest") or _described_guest(description, host)
     guest = canonical(guest, people) if guest else None
     described = (("host", host), ("guest", guest))
     return Interview(host, guest, people or tuple(Person(name, role) for role, name in described if name is not None))

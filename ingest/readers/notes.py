@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ingest.model import Attribution, Document, Person, Turn
-from ingest.readers.bylines import Top, front_matter, is_furniture, is_note_marker, read_top
+from ingest.readers.bylines import Top, is_furniture, is_note_marker, read_top
+from ingest.readers.front_matter import read_front_matter, without_front_matter
 from ingest.readers.headings import EXCERPTS, heading_levels, is_division
 from ingest.readers.names import FULL_NAME, canonical, is_full_name
 from ingest.readers.paragraphs import Paragraph, paragraphs
@@ -23,7 +24,8 @@ _PRESENT = re.compile(
 _BOOK_AUTHOR = re.compile(r"(?:book )?author(?:\(s\))?: (?P<name>.{3,60})", re.IGNORECASE)
 _OWN_WORDS = re.compile(
     r"(?:(?:my|personal|own|closing|final) (?:own )?"
-    r"(?:thoughts|reflections?|takeaways?|commentary|opinion|review|comments|notes)|thoughts|reflections|takeaways|commentary)(?: (?:on|about) .{1,80})?",
+    r"(?:thoughts|reflections?|takeaways?|commentary|opinion|review|comments|notes)"
+    r"|thoughts|reflections|takeaways|commentary)(?: (?:on|about) .{1,80})?",
     re.IGNORECASE,
 )
 _PLACE = re.compile(r"\s*\((?:location|loc\.?|page|p\.) ?\d+(?:\s?[-–]\s?\d+)?\)$", re.IGNORECASE)
@@ -44,9 +46,9 @@ def read(path: Path, text: str, sidecar: Sidecar) -> Document:
     The byline's author speaks, by name "stated"; below a heading such as "Excerpts" the book's author does, "inferred";
     a line such as `Jeff Bezos: The most …` is that person's. Without byline and sidecar the speaker is null.
     """
-    matter, body, first_line = front_matter(text)
-    blocks = paragraphs(body, first_line)
-    top = read_top(blocks, matter)
+    front = read_front_matter(path, text)
+    blocks = paragraphs(without_front_matter(text))
+    top = read_top(blocks, front)
     kept = [p for i, p in enumerate(blocks) if i not in top.used and not is_furniture(p.text) and p.text != top.title]
     voices = _Voices(top, kept, sidecar)
     turns: list[Turn] = []
@@ -78,7 +80,8 @@ def read(path: Path, text: str, sidecar: Sidecar) -> Document:
         _, childless = open_headings.pop()
         turns.append(voices.turn(len(turns), childless, open_headings))
     kind = "notes" if top.is_notes or voices.book_author else "article"
-    return Document(sidecar.title or top.title or path.stem, kind, tuple(turns), voices.people(turns), date=top.date)
+    title = sidecar.title or top.title or path.stem
+    return Document(title, kind, tuple(turns), voices.people(turns), front.url, top.date)
 
 
 class _Voices:

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ingest.readers.prose import fold, is_wrapped
+from ingest.readers.prose import is_wrapped
+from ingest.turns import fold
 
 Role = Literal["text", "item", "quote", "heading"]
 
@@ -45,8 +46,8 @@ def without_markup(text: str) -> str:
     return text
 
 
-def paragraphs(text: str, first_line: int = 1) -> list[Paragraph]:
-    """The paragraphs of the text, whose first line is line `first_line` of the file; rules and fences are left out.
+def paragraphs(text: str) -> list[Paragraph]:
+    """The paragraphs of the text; rules and fences are left out.
 
     A paragraph is one line, unless the line breaks off only because the file is hard-wrapped: then all its lines.
     """
@@ -64,7 +65,7 @@ def paragraphs(text: str, first_line: int = 1) -> list[Paragraph]:
                 found[-1] = replace(found[-1], role="heading", level=_UNDERLINE[line[0]])
             joins = is_below_item = False
             continue
-        paragraph = _paragraph(i + first_line, line, lines, i)
+        paragraph = _paragraph(i + 1, line, lines, i)
         continues = joins and paragraph.role == "text"
         indented = is_below_item and paragraph.role == "text" and raw[0] in " \t"
         if continues or indented or (joins and paragraph.role == found[-1].role == "quote"):

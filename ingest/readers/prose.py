@@ -1,10 +1,11 @@
-"""What the prose readers share: folded text, quotation marks, lines holding only a time, paragraphs out of lines."""
+"""What the prose readers share: quotation marks, lines holding only a time, paragraphs out of lines."""
 
 from __future__ import annotations
 
 import re
 
 from ingest.model import Attribution, Cue, Turn
+from ingest.turns import fold
 
 CLOSING_MARKS = {'"': '"', "“": "”", "«": "»", "„": "“”"}
 """Quotation marks that open, each with those that may close it."""
@@ -12,11 +13,6 @@ _CLOCK = re.compile(r"[\[(]?(?:(?P<hours>\d{1,2}):)?(?P<minutes>\d{1,3}):(?P<sec
 _SENTENCE_END = re.compile(r"[.!?…:;][\"”’»)\]*_]{0,4}$")
 _WIDEST_WRAP = 120
 _NARROWEST_WRAP = 45
-
-
-def fold(text: str) -> str:
-    """The text with every run of white space as one space, none at the ends."""
-    return " ".join(text.split())
 
 
 def ends_sentence(text: str) -> bool:
