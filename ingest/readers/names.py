@@ -41,6 +41,11 @@ def is_given_name(word: str) -> bool:
     return word.casefold() in _census("male.first") or word.casefold() in _census("female.first")
 
 
+def is_english_word(word: str) -> bool:
+    """Whether the dictionary has the word."""
+    return word.casefold() in _english()
+
+
 def is_full_name(label: str) -> bool:
     """Whether the label is a person's given name and surname, told by the words alone.
 
