@@ -9,6 +9,9 @@ from itertools import groupby
 
 from ingest.model import Cue, Turn, format_timestamp
 
+Flaw = tuple[int | None, str]
+"""Line and reason of what is wrong with a file that can be read all the same."""
+
 MAX_BACK_CHANNEL_WORDS = 3
 
 _SOUNDS = (
@@ -60,11 +63,11 @@ def is_back_channel(text: str) -> bool:
     return _BACK_CHANNEL.fullmatch(_NOT_WORDS.sub(" ", text.casefold()).strip()) is not None
 
 
-def settle_clocks(pieces: Iterable[Piece]) -> tuple[list[Piece], tuple[tuple[int | None, str], ...]]:
+def settle_clocks(pieces: Iterable[Piece]) -> tuple[list[Piece], tuple[Flaw, ...]]:
     """The pieces with impossible ends dropped, and warnings: one for each such end, one for the first start that runs
     backwards. Starts are kept as the file has them."""
     settled: list[Piece] = []
-    warnings: list[tuple[int | None, str]] = []
+    warnings: list[Flaw] = []
     latest, backwards = 0.0, False
     for piece in pieces:
         start, end = piece.start, piece.end
@@ -79,7 +82,8 @@ def settle_clocks(pieces: Iterable[Piece]) -> tuple[list[Piece], tuple[tuple[int
             warnings.append((piece.line, reason))
         latest = start if start is not None else latest
         settled.append(piece)
-    return settled, tuple(warnings)
+    # Two voices of one cue share its clock, and its flaw.
+    return settled, tuple(dict.fromkeys(warnings))
 
 
 def join_pieces(pieces: Iterable[Piece]) -> tuple[Turn, ...]:

@@ -10,6 +10,7 @@ from ingest.errors import ReadError
 from ingest.limits import Limits
 from ingest.model import Document, Person
 from ingest.readers import commentary, dialogue, insights, notes, podcast_json, subrip, webvtt, whisper_json
+from ingest.readers.convert import convert, sniff
 from ingest.readers.decode import decode, read_bytes
 from ingest.readers.segments import refuse_other_json
 from ingest.sidecar import Sidecar, load_sidecar
@@ -50,17 +51,26 @@ def read_document(path: Path, limits: Limits) -> Document:
 
 def _read(path: Path, sidecar: Sidecar, limits: Limits) -> Document:
     data = read_bytes(path, limits)
-    return _read_text(path, decode(path, data), sidecar)
+    if sniff(data) is None:
+        return _read_text(path, decode(path, data), sidecar)
+    try:
+        return _without_lines(_read_text(path, convert(path, data, limits), sidecar))
+    except ReadError as error:
+        raise ReadError(path, error.reason) from error
 
 
 def _read_text(path: Path, text: str, sidecar: Sidecar) -> Document:
-    if not text.strip():
-        raise ReadError(path, "holds no words")
     refuse_other_json(path, text)
     for reader in _READERS:
         if reader.matches(text):
             return reader.read(path, text, sidecar)
-    raise AssertionError("the last reader takes any text")
+    raise ReadError(path, "holds no words")
+
+
+def _without_lines(document: Document) -> Document:
+    """The document without the lines of a text that nobody but the converter has seen."""
+    turns = tuple(replace(turn, cues=tuple(replace(cue, line=None) for cue in turn.cues)) for turn in document.turns)
+    return replace(document, turns=turns, warnings=tuple((None, reason) for _, reason in document.warnings))
 
 
 def _people(known: tuple[Person, ...], stated: tuple[Person, ...]) -> tuple[Person, ...]:

@@ -50,8 +50,17 @@ class _Utterance:
     voice: str | None = None
     changes: bool = False
 
-    def piece(self, speaker: str | None, words_at: int = 0) -> Piece:
-        return Piece(speaker, self.text[words_at:], self.caption.start, self.caption.end, self.caption.line)
+
+@dataclass(slots=True)
+class _Spoken:
+    """Words of one caption by one speaker."""
+
+    speaker: str | None
+    caption: Caption
+    words: list[str]
+
+    def piece(self) -> Piece:
+        return Piece(self.speaker, " ".join(self.words), self.caption.start, self.caption.end, self.caption.line)
 
 
 def pieces_of(captions: Sequence[Caption], sidecar: Sidecar) -> list[Piece]:
@@ -63,16 +72,22 @@ def pieces_of(captions: Sequence[Caption], sidecar: Sidecar) -> list[Piece]:
     prefixes = [(prefix_of(each.text, _after_dash(each.text)) if each.voice is None else None) for each in utterances]
     known = [name for person in sidecar.people for name in (person.name, *person.aliases)]
     names = names_among((prefix.name for prefix in prefixes if prefix), len(captions), known)
-    pieces: list[Piece] = []
+    spoken: list[_Spoken] = []
     speaker: str | None = None
     for utterance, prefix in zip(utterances, prefixes, strict=True):
-        words_at = 0
-        if prefix is not None and prefix.name in names:
-            speaker, words_at = prefix.name, prefix.words_at
+        named = prefix if prefix is not None and prefix.name in names else None
+        if named:
+            speaker = named.name
         elif utterance.voice is not None or utterance.changes:
             speaker = None
-        pieces.append(utterance.piece(utterance.voice or speaker, words_at))
-    return pieces
+        words = utterance.text[named.words_at :] if named else utterance.text
+        by = utterance.voice or speaker
+        last = spoken[-1] if spoken and not (named or utterance.changes) else None
+        if last and last.caption is utterance.caption and last.speaker == by:
+            last.words.append(words)
+        else:
+            spoken.append(_Spoken(by, utterance.caption, [words]))
+    return [each.piece() for each in spoken]
 
 
 def _after_dash(text: str) -> int:

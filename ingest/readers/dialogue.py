@@ -155,6 +155,8 @@ def _lines(text: str) -> list[_Line]:
 def _header(line: str) -> _Header | None:
     """The header that the line begins with, if it has a clock or a name by its form."""
     head = line[:_HEADER_LENGTH]
+    if ":" not in head and "：" not in head:
+        return None
     clock = _BRACKETED_CLOCK.search(head)
     if clock:
         before = head[: clock.start()].strip(_EMPHASIS)

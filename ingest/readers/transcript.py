@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ingest.model import Document, Person, Turn
 from ingest.sidecar import Sidecar
-from ingest.turns import Piece, join_pieces, settle_clocks
+from ingest.turns import Flaw, Piece, join_pieces, settle_clocks
 
 
 def title_from(path: Path) -> str:
@@ -25,11 +25,12 @@ def transcript(
     people: tuple[Person, ...] = (),
     url: str | None = None,
     date: str | None = None,
+    warnings: Iterable[Flaw] = (),
 ) -> Document:
     """The document of these pieces; those with a clock and no speaker are inferred to be the default speaker's."""
-    settled, warnings = settle_clocks(pieces)
+    settled, flaws = settle_clocks(pieces)
     turns = tuple(_spoken_by_default(turn, sidecar.default_speaker) for turn in join_pieces(settled))
-    return Document(title or title_from(path), "transcript", turns, people, url, date, warnings)
+    return Document(title or title_from(path), "transcript", turns, people, url, date, (*warnings, *flaws))
 
 
 def _spoken_by_default(turn: Turn, speaker: str | None) -> Turn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 import webvtt
@@ -13,8 +14,10 @@ from ingest.model import Document
 from ingest.readers.captions import Caption, pieces_of
 from ingest.readers.transcript import transcript
 from ingest.sidecar import Sidecar
+from ingest.turns import Flaw
 
 _ARROW = "-->"
+_NO_CUES = ("NOTE", "STYLE", "REGION")
 
 
 def matches(text: str) -> bool:
@@ -25,7 +28,7 @@ def matches(text: str) -> bool:
 
 def read(path: Path, text: str, sidecar: Sidecar) -> Document:
     """The transcript; raises ReadError with the line of the first cue whose clock is malformed."""
-    return transcript(path, pieces_of(list(_captions(path, text)), sidecar), sidecar)
+    return transcript(path, pieces_of(list(_captions(path, text)), sidecar), sidecar, warnings=_outside_cues(text))
 
 
 def _captions(path: Path, text: str) -> Iterator[Caption]:
@@ -45,6 +48,20 @@ def _captions(path: Path, text: str) -> Iterator[Caption]:
     for n, caption in zip(clocks, captions, strict=True):
         start, end = caption.start_time.in_milliseconds() / 1000, caption.end_time.in_milliseconds() / 1000
         yield Caption(tuple(caption.lines), start, end, first_line + n)
+
+
+def _outside_cues(text: str) -> Iterator[Flaw]:
+    """A warning for each block that the format has no place for; players don't show its words either."""
+    numbered = list(enumerate(text.split("\n"), 1))
+    in_header = True
+    for words, group in groupby(numbered, key=lambda each: each[1] != ""):
+        block = list(group)
+        if not words or not any(line.strip() for _, line in block):
+            continue
+        number, first = block[0]
+        if not (in_header or first.startswith(_NO_CUES) or any(_ARROW in line for _, line in block)):
+            yield number, "these words stand outside any cue and are left out: a cue has no blank line in it"
+        in_header = False
 
 
 def _parsed(text: str) -> list[webvtt.Caption] | None:
