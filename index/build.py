@@ -105,7 +105,9 @@ def ingest(
         sources = _read(walked, old, kept, limits, report)
         speakers, canonical = merge_speakers(source.document for source in sources)
         sources = [_with_speakers(source, canonical) for source in sources]
-        if previous and sources == list(old.values()) and previous.records.speakers() == speakers:
+        speaking = {turn.speaker for source in sources for turn in source.turns}
+        speakers = [speaker for speaker in speakers if speaker.name in speaking]
+        if previous and sources == list(old.values()):
             report.snapshot = previous.manifest.id
             report.passages = len(previous)
         else:

@@ -177,9 +177,15 @@ class Records:
         by_row = {fields[0]: self._passage(*fields) for fields in self._db.execute(query, tuple(rows))}
         return [by_row[row] for row in rows]
 
-    def speakers(self) -> list[Speaker]:
-        """All who speak or are named as people, by name."""
-        found = self._db.execute("SELECT name, aliases, roles FROM speaker ORDER BY name")
+    def speakers(self, source_id: str | None = None) -> list[Speaker]:
+        """All who speak in the corpus, or in one source, by name."""
+        query, values = "SELECT name, aliases, roles FROM speaker", ()
+        if source_id is not None:
+            query += (
+                " WHERE name IN (SELECT spoken.speaker FROM spoken JOIN passage USING (row) WHERE passage.source = ?)"
+            )
+            values = (self._numbers[source_id],)
+        found = self._db.execute(f"{query} ORDER BY name", values)
         return [Speaker(name, tuple(json.loads(a)), tuple(json.loads(r))) for name, a, r in found.fetchall()]
 
     def speaker_counts(self) -> list[tuple[str, str, int]]:

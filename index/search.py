@@ -26,10 +26,14 @@ CANDIDATES = 300
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A passage found. `rank` counts from 1; `score` falls with it and compares within one query only."""
+    """A passage found. `rank` counts from 1; `score` falls with it and compares within one query only.
+
+    `similarity` is the cosine of query and passage. `turns` holds the turns of the passage by their index.
+    """
 
     rank: int
     score: float
+    similarity: float
     passage: Passage
     source: Source
     turns: dict[int, Turn]
@@ -86,6 +90,10 @@ class Index:
     def __len__(self) -> int:
         return len(self.dense)
 
+    def count(self, source_id: str | None = None) -> int:
+        """Passages in the index, or in one source."""
+        return len(self) if source_id is None else len(self.records.rows(source_id))
+
     def search(
         self, query: str, top_k: int = 8, *, speaker: str | None = None, source_id: str | None = None
     ) -> list[Hit]:
@@ -104,11 +112,15 @@ class Index:
         rows, evidence = fuse(lexical, self.dense.search(vector, CANDIDATES, allowed))
         scores = smooth(rows, evidence, self.records.source_numbers[rows], self._middles[rows])
         best = np.argsort(-scores, kind="stable")[:top_k]
-        return self._hits(rows[best].tolist(), scores[best].tolist())
+        return self._hits(rows[best], scores[best].tolist(), vector)
 
-    def _hits(self, rows: Sequence[int], scores: Sequence[float]) -> list[Hit]:
+    def _hits(self, rows: Rows, scores: Sequence[float], vector: Matrix) -> list[Hit]:
         hits: list[Hit] = []
-        for rank, (record, score) in enumerate(zip(self.records.passages(rows), scores, strict=True), start=1):
+        if not len(rows):
+            return hits
+        similarities = (self.dense.vectors(rows) @ vector).tolist()
+        found = zip(self.records.passages(rows.tolist()), scores, similarities, strict=True)
+        for rank, (record, score, similarity) in enumerate(found, start=1):
             passage = record.passage
             source = self.records.source(passage.source_id)
             if source is None:
@@ -116,7 +128,7 @@ class Index:
             first, last = min(s.turn for s in passage.sentences), max(s.turn for s in passage.sentences)
             turns = dict(enumerate(self.records.turns(source.id, first, last), start=first))
             vectors = self.sentences[record.first_sentence : record.first_sentence + len(passage.sentences)]
-            hits.append(Hit(rank, score, passage, source, turns, vectors))
+            hits.append(Hit(rank, score, similarity, passage, source, turns, vectors))
         return hits
 
 

@@ -1,0 +1,197 @@
+"""`answer()`: the one way from a question to a cited answer, whatever door it came through."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from app.citations import Citation
+from app.confidence import SpeakerSigns, TopicSigns, confidence, hit_text, speaker_signs, topic_signs
+from app.errors import UnknownFilterError
+from app.question import Question, resolve_speaker, understand
+from app.quotes import Scored, Topic, choose_quotes, score_sentences
+from app.settings import Settings
+from index.search import Hit, Index
+from ingest.speakers import Speaker
+
+EVIDENCE_HITS = 30
+"""Passages that are looked at to judge whether the corpus answers at all."""
+NEAR_MISS_SIMILARITY = 0.35
+NEAR_MISSES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a question was understood, where that took a guess."""
+
+    question: str
+    speaker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer from any answerer: every marker `[n]` in `answer` has one citation, and every citation a marker.
+
+    A `no_answer` has no citations; `near_misses` are what was found instead, without markers in the text.
+    """
+
+    status: Literal["answered", "no_answer"]
+    answer: str
+    conversation_id: str
+    citations: tuple[Citation, ...] = ()
+    answerer: Literal["quotes", "llm"] = "quotes"
+    model: str | None = None
+    degraded: str | None = None
+    took_ms: float = 0.0
+    near_misses: tuple[Citation, ...] = ()
+    reading: Reading | None = None
+    confidence: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a search found for a question: `scored` are the sentences that may be quoted, best first."""
+
+    topic: Topic
+    hits: Sequence[Hit]
+    scored: Sequence[Scored]
+    others: Sequence[Scored]
+    topic_signs: TopicSigns
+    speaker_signs: SpeakerSigns | None
+
+    @property
+    def confidence(self) -> float:
+        """0 to 1, higher is surer that the corpus answers."""
+        return confidence(self.topic_signs, self.speaker_signs)
+
+
+def answer(
+    index: Index,
+    settings: Settings,
+    question: str,
+    *,
+    top_k: int = 8,
+    speaker: str | None = None,
+    source: str | None = None,
+    conversation_id: str | None = None,
+) -> Answer:
+    """Answers from the documents alone, in quotations.
+
+    `speaker` and `source` limit what is searched; `top_k` (1 to 100) is the number of passages that may be quoted.
+    Raises UnknownFilterError where the index holds no such speaker or source.
+    """
+    began = time.perf_counter()
+    names = known_speakers(index, source)
+    asked = understand(question, names)
+    reading: Reading | None = None
+    if speaker is not None:
+        wanted: tuple[str, ...] = (filter_speaker(index, speaker),)
+    elif asked.asked:
+        wanted = asked.asked.speakers
+        if not asked.asked.certain:
+            reading = Reading(question, " or ".join(wanted))
+    else:
+        wanted = ()
+    evidence = gather(index, asked, wanted, top_k, source)
+    sure = evidence.confidence
+    citations: tuple[Citation, ...] = ()
+    near: tuple[Citation, ...] = ()
+    if sure >= settings.min_confidence and not asked.unknown:
+        citations = tuple(choose_quotes(evidence.scored, settings.max_quotes))
+    if citations:
+        text = _quoted(citations, asked, reading)
+    else:
+        near = _near_misses(evidence)
+        text = _nothing(index, asked, wanted, near)
+    return Answer(
+        status="answered" if citations else "no_answer",
+        answer=text,
+        conversation_id=conversation_id or uuid.uuid4().hex,
+        citations=citations,
+        near_misses=near,
+        reading=reading,
+        confidence=round(sure, 4),
+        took_ms=round((time.perf_counter() - began) * 1000, 3),
+    )
+
+
+def known_speakers(index: Index, source: str | None) -> list[Speaker]:
+    """Those who speak in the corpus, or in one source of it. Raises UnknownFilterError for an unknown source."""
+    filter_source(index, source)
+    return index.records.speakers(filter_source(index, source))
+
+
+def filter_source(index: Index, source: str | None) -> str | None:
+    """The source id, checked."""
+    if source is not None and index.records.source(source) is None:
+        raise UnknownFilterError("source", f"there is no source {source!r}; `onrecord sources` lists them")
+    return source
+
+
+def filter_speaker(index: Index, name: str | None) -> str:
+    """The canonical name for a name given as a filter. Raises UnknownFilterError for nobody, or more than one."""
+    found = resolve_speaker(name or "", index.records.speakers())
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UnknownFilterError("speaker", f"{name!r} may be {' or '.join(found)}; name one of them")
+    raise UnknownFilterError("speaker", f"there is no speaker {name!r}; `onrecord speakers` lists them")
+
+
+def gather(index: Index, asked: Question, wanted: Sequence[str], top_k: int, source: str | None) -> Evidence:
+    """Searches the scope, and where a person is asked for that person's turns apart."""
+    vector = index.embedder.embed([asked.topic])[0]
+    topic = Topic(asked.topic, vector, index.lexical)
+    depth = max(top_k, EVIDENCE_HITS)
+    hits = index.search_vector(asked.text, vector, depth, source_id=source)
+    scored = score_sentences(topic, hits)
+    signs = topic_signs(topic, hits, scored, index.count(source))
+    if not wanted:
+        kept = {hit.passage.id for hit in hits[:top_k]}
+        return Evidence(topic, hits, [s for s in scored if s.hit.passage.id in kept], scored, signs, None)
+    own_hits = [
+        hit
+        for name in wanted
+        for hit in index.search_vector(asked.topic, vector, depth, speaker=name, source_id=source)
+    ]
+    speakers = frozenset(wanted)
+    own = score_sentences(topic, own_hits, speakers)
+    texts = [hit_text(hit, speakers) for hit in own_hits]
+    kept = {hit.passage.id for hit in own_hits if hit.rank <= top_k}
+    quotable = [s for s in own if s.hit.passage.id in kept]
+    return Evidence(topic, own_hits, quotable, scored, signs, speaker_signs(topic, scored, own, texts, signs.window))
+
+
+def _quoted(citations: Sequence[Citation], asked: Question, reading: Reading | None) -> str:
+    lines: list[str] = []
+    if reading and asked.asked:
+        lines.append(f"Reading “{asked.asked.text}” as {reading.speaker}.")
+    group: tuple[str | None, str] | None = None
+    for citation in citations:
+        if group != (citation.speaker, citation.source.id):
+            group = (citation.speaker, citation.source.id)
+            who = f"{citation.speaker}, in" if citation.speaker else "From"
+            lines.append(f"{who} {citation.source.title}:")
+        where = citation.timestamp or citation.locator
+        lines.append(f"“{citation.quote}” [{citation.marker}]" + (f" ({where})" if where else ""))
+    return "\n".join(lines)
+
+
+def _near_misses(evidence: Evidence) -> tuple[Citation, ...]:
+    close = [s for s in evidence.others if s.similarity >= NEAR_MISS_SIMILARITY]
+    return tuple(choose_quotes(close, NEAR_MISSES))
+
+
+def _nothing(index: Index, asked: Question, wanted: Sequence[str], near: Sequence[Citation]) -> str:
+    found = [f"{c.speaker or c.source.title} at {c.timestamp or c.locator or c.source.title}" for c in near]
+    instead = f" What comes nearest: {'; '.join(found)}." if found else ""
+    if asked.unknown:
+        return f"Nobody called {asked.unknown} speaks in these documents.{instead}"
+    if wanted:
+        return f"{' or '.join(wanted)} does not speak about that in these documents.{instead}"
+    titles = [source.title for source in index.records.sources()]
+    shown = "; ".join(titles[:5]) + (f"; and {len(titles) - 5} more" if len(titles) > 5 else "")
+    return f"These documents do not answer that.{instead} They are: {shown}."

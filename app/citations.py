@@ -1,0 +1,74 @@
+"""Citations, and the one function that makes them: every word, name and time is looked up, none is passed in."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from index.search import Hit
+from ingest.links import deep_link
+from ingest.model import Attribution, Source, Span, format_timestamp
+
+_HESITATION = r"(?:um+|uh+|er+|erm|hmm+|mm+|mm-hmm?|you know|i mean)\b"
+_OPENER = r"(?:yeah|yep|ok|okay|well|so|and|but|right|like)\b"
+_LEADING = re.compile(rf"(?:{_HESITATION}[\s,.…–—-]*|{_OPENER}(?:[,.…–—-]\s*|\s+(?={_HESITATION})))+", re.IGNORECASE)
+_TRAILING = re.compile(rf"(?:[\s,…–—-]+{_HESITATION})+[\s,…–—-]*[.?!]?$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """Somebody's words and where they stand. `marker` counts from 1; times are seconds, null without a clock."""
+
+    marker: int
+    quote: str
+    speaker: str | None
+    attribution: Attribution
+    start: float | None
+    end: float | None
+    timestamp: str | None
+    locator: str | None
+    url: str | None
+    passage_id: str
+    source: Source
+
+    def numbered(self, marker: int) -> Citation:
+        """The same citation under another marker."""
+        return replace(self, marker=marker)
+
+
+def cite(hit: Hit, first: int, last: int, marker: int = 0) -> Citation:
+    """The sentences `first` to `last` (included) of a passage as a citation; they must be of one turn.
+
+    Fillers at the edges are left out: what remains is still one contiguous piece of the turn.
+    """
+    span = quoted_span(hit, first, last)
+    turn = hit.turns[span.turn]
+    start = turn.cue_at(span.begin).start
+    return Citation(
+        marker=marker,
+        quote=turn.text[span.begin : span.end],
+        speaker=turn.speaker,
+        attribution=turn.attribution,
+        start=start,
+        end=turn.end_at(span.begin, span.end),
+        timestamp=None if start is None else format_timestamp(start),
+        locator=turn.locator_at(span.begin),
+        url=deep_link(hit.source.url, start),
+        passage_id=hit.passage.id,
+        source=hit.source,
+    )
+
+
+def quoted_span(hit: Hit, first: int, last: int) -> Span:
+    """Where the quotation of the sentences `first` to `last` of a passage begins and ends."""
+    sentences = hit.passage.sentences[first : last + 1]
+    if len({sentence.turn for sentence in sentences}) != 1:
+        raise ValueError(f"sentences {first} to {last} of passage {hit.passage.id} are not of one turn")
+    turn, begin, end = sentences[0].turn, sentences[0].begin, sentences[-1].end
+    text = hit.turns[turn].text[begin:end]
+    if (leading := _LEADING.match(text)) and re.search(r"\w", text[leading.end() :]):
+        begin += leading.end()
+        text = text[leading.end() :]
+    if (trailing := _TRAILING.search(text)) and trailing.start() > 0:
+        end = begin + trailing.start()
+    return Span(turn, begin, end)

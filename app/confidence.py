@@ -1,0 +1,101 @@
+"""How sure it is that the corpus answers a question: a few signs of evidence, weighed by two logistic regressions.
+
+Similarity alone cannot tell a false attribution ("What did A say about T?", where only B speaks of T) from a true one,
+so whether the topic is there and whether this person speaks of it are judged apart, and the weaker judgement decides.
+The weights come from `benchmarks/calibrate.py`; `docs/evaluation.md` says on what they were fitted and how they did.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+
+from app.quotes import Scored, Topic
+from index.search import Hit
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSigns:
+    """Evidence that the topic is spoken of in the scope of a question.
+
+    `sentence` and `passage` are the best cosines; `window` and `scope` the shares of the topic's idf mass that the best
+    passage holds and that the passages found hold together; `size` is the natural logarithm of the passages in scope.
+    """
+
+    sentence: float
+    passage: float
+    window: float
+    scope: float
+    size: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerSigns:
+    """Evidence that the person asked for speaks of the topic, next to everybody else in the same scope.
+
+    `sentence` is the best cosine in the person's own sentences, `behind` how far that is behind the best of all,
+    `window` and `lacking` the same for the share of the topic's idf mass in one passage.
+    """
+
+    sentence: float
+    behind: float
+    window: float
+    lacking: float
+
+
+TOPIC_WEIGHTS = (-5.0, 8.0, 2.0, 2.0, 1.5, -0.1)
+SPEAKER_WEIGHTS = (0.0, 4.0, -8.0, 2.0, -3.0)
+"""Intercept first, then a weight for each sign in order."""
+
+
+def topic_signs(topic: Topic, hits: Sequence[Hit], scored: Sequence[Scored], scope: int) -> TopicSigns:
+    """The signs in what a search without a speaker found."""
+    texts = [hit_text(hit) for hit in hits]
+    return TopicSigns(
+        sentence=best_similarity(scored),
+        passage=max((hit.similarity for hit in hits), default=0.0),
+        window=max((topic.coverage(text) for text in texts), default=0.0),
+        scope=topic.coverage(" ".join(texts)),
+        size=math.log(max(scope, 1)),
+    )
+
+
+def speaker_signs(
+    topic: Topic, scored: Sequence[Scored], own: Sequence[Scored], own_texts: Sequence[str], window: float
+) -> SpeakerSigns:
+    """The signs in what was found of the person, `own`, next to all that was found; `window` is that of all."""
+    sentence = best_similarity(own)
+    covered = max((topic.coverage(text) for text in own_texts), default=0.0)
+    return SpeakerSigns(
+        sentence=sentence,
+        behind=max(0.0, best_similarity(scored) - sentence),
+        window=covered,
+        lacking=max(0.0, window - covered),
+    )
+
+
+def confidence(topic: TopicSigns, speaker: SpeakerSigns | None) -> float:
+    """0 to 1, higher is surer that the corpus answers."""
+    judged = _logistic(TOPIC_WEIGHTS, astuple(topic))
+    return judged if speaker is None else min(judged, _logistic(SPEAKER_WEIGHTS, astuple(speaker)))
+
+
+def best_similarity(scored: Sequence[Scored]) -> float:
+    """The highest cosine among sentences."""
+    return max((s.similarity for s in scored), default=0.0)
+
+
+def hit_text(hit: Hit, speakers: frozenset[str] | None = None) -> str:
+    """The words of a passage, notes included, without speakers' names; only those of `speakers` where given."""
+    turns = [(hit.turns[span.turn], span) for span in hit.passage.spans]
+    return " ".join(
+        f"{turn.text[span.begin : span.end]} {turn.note}"
+        for turn, span in turns
+        if speakers is None or turn.speaker in speakers
+    )
+
+
+def _logistic(weights: Sequence[float], signs: Sequence[float]) -> float:
+    total = weights[0] + sum(weight * sign for weight, sign in zip(weights[1:], signs, strict=True))
+    return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, total))))

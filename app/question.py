@@ -1,0 +1,233 @@
+"""What a question asks: whose words, and about what."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ingest.speakers import Speaker, closest, fold_name
+
+_WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*\.?")
+_POSSESSIVE = re.compile(r"['’]s?$")
+_SPEAKING = (
+    r"say|says|said|saying|think|thinks|thought|feel|feels|felt|believe|believes|believed|mean|means|meant|talk|talks"
+    r"|talked|speak|speaks|spoke|mention|mentions|mentioned|suggest|suggests|suggested|recommend|recommends|recommended"
+    r"|propose|proposes|proposed|explain|explains|explained|describe|describes|described|argue|argues|argued|claim"
+    r"|claims|claimed|ask|asks|asked|answer|answers|answered|respond|responds|responded|reply|replies|replied|advise"
+    r"|advises|advised|discuss|discusses|discussed|comment|comments|commented|consider|considers|considered|view|views"
+    r"|viewed|see|sees|saw|want|wants|wanted|like|likes|liked|dislike|disliked|prefer|prefers|preferred|hate|hates|hated"
+    r"|love|loves|loved|agree|agrees|agreed|disagree|disagrees|disagreed|define|defines|defined|tell|tells|told|react"
+    r"|reacted|introduce|introduced|present|presented|emphasize|emphasized|emphasise|emphasised|stress|stressed|note"
+    r"|noted|point|pointed|express|expressed|hope|hoped|expect|expected|worry|worried|reject|rejected|support|supported"
+    r"|oppose|opposed|criticize|criticized|criticise|criticised|praise|praised|recall|recalled|remember|remembered"
+    r"|report|reported|admit|admitted|state|stated|quote|quoted|write|writes|wrote|call|calls|called|put|hold|held"
+    r"|elaborate|elaborated|mind|understand|understood|know|knew|doubt|doubted|question|questioned|address|addressed"
+)
+_AUXILIARY = re.compile(
+    r"\b(?:did|does|do|has|had|have|would|will|can|could|should|might|must|was|were|is|are)\s+(?:the\s+|our\s+)?$",
+    re.IGNORECASE,
+)
+_BEFORE_NAME = re.compile(
+    r"\b(?:according to|(?:said|asked|suggested|proposed|mentioned|made|raised|recommended|explained|presented"
+    r"|expressed|given|quoted|words?|quotes?|statements?|remarks?|opinions?|views?|comments?|thoughts?)\s+(?:by|of|from)"
+    r"|hear from|quote)\s+(?:the\s+)?$",
+    re.IGNORECASE,
+)
+_VERB_AFTER = re.compile(
+    rf"\s*,?\s*(?:(?:ever|also|then|really|actually|first|finally|not|n['’]t)\s+)*(?:{_SPEAKING})\b", re.IGNORECASE
+)
+_ANY_VERB_AFTER = re.compile(r"\s+[a-z]+")
+_VIEW_AFTER = re.compile(
+    r"(?:['’]s|['’])?\s+(?:\w+\s+){0,2}?(?:opinions?|views?|thoughts?|take|stance|position|attitudes?|comments?|remarks?|ideas?"
+    r"|suggestions?|proposals?|recommendations?|concerns?|answers?|response|reply|reasons?|reasoning|argument|advice"
+    r"|explanation|definition|experience|feelings?|feedback|impression|perspective|philosophy|words|beliefs?|presentation"
+    r"|questions?|worry|worries|criticisms?|statement)\b",
+    re.IGNORECASE,
+)
+_ORDINARY_SUBJECT = re.compile(
+    r"\b(?:did|does|do)\s+(?:the\s+)?(?:group|team|they|people|others?|everyone|members?)\b", re.I
+)
+_WHERE_FROM = re.compile(r"^\s*(?:when|where|who|which|is|are|was|were)\b", re.IGNORECASE)
+
+_SCAFFOLD = re.compile(
+    r"^\s*(?:(?:please\s+)?(?:can|could)\s+you\s+)?(?:please\s+)?(?:tell me|summari[sz]e|describe|explain|give me|list"
+    r"|show me|find|what|how|why|when|where|which|who|did|does|do|is|are|was|were|has|have|had|to|and)\b"
+    r"(?:['’]s\b)?(?:\s+(?:was|were|is|are|did|does|do|has|have|had|would|will|could|should|the|their|they|people|group"
+    r"|team|everyone|anyone|anybody|somebody|someone|we|i|you|it|what|of|by|in|on|about|with|to|for|regarding|towards?|a"
+    r"|an|discussions?|discussed|opinions?|views?|thoughts?|conclusions?|decisions?|final|summary|said|be|been|there|any"
+    rf"|{_SPEAKING}))*\s+",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A person named in a question: the words used, where they stand, and the speakers they may mean.
+
+    `certain` is false where the words only resemble a name. `asked` is true where that person's words are asked for.
+    """
+
+    text: str
+    begin: int
+    end: int
+    speakers: tuple[str, ...]
+    certain: bool
+    asked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question as understood. `asked` is whose words it asks for, `unknown` a name so asked for that nobody has."""
+
+    text: str
+    topic: str
+    asked: Mention | None = None
+    unknown: str | None = None
+
+
+def understand(text: str, speakers: Sequence[Speaker]) -> Question:
+    """Finds whom a question asks for among `speakers`, and what is left of it as a topic."""
+    mentions = list(find_mentions(text, speakers))
+    asked = next((mention for mention in mentions if mention.asked and mention.speakers), None)
+    unknown = next((mention.text for mention in mentions if mention.asked and not mention.speakers), None)
+    if asked and any(_joined(text, asked, other) for other in mentions):
+        asked = None  # what two people said to each other is in the words of both
+    return Question(text, _topic(text, asked), asked, None if asked else unknown)
+
+
+def _joined(text: str, one: Mention, other: Mention) -> bool:
+    return re.fullmatch(r"\s*(?:,|and|&)\s*(?:the\s+)?", text[one.end : other.begin], re.IGNORECASE) is not None
+
+
+def find_mentions(text: str, speakers: Sequence[Speaker]) -> Iterator[Mention]:
+    """The persons named in a text, left to right, the longest name first where several fit.
+
+    Names match whole (any case where they have two words or more), by surname or first name (capitalised), by first
+    name and initial, by role after "the", and, in a place where a name is expected, by likeness. Capitalised words in
+    such a place that match nobody come without speakers.
+    """
+    names = _Names(speakers)
+    words = list(_WORD.finditer(text))
+    at = 0
+    while at < len(words):
+        for size in range(min(names.longest, len(words) - at), 0, -1):
+            begin, end = words[at].start(), _name_end(words[at + size - 1])
+            found = names.exact(text[begin:end], after_the=bool(re.search(r"\bthe\s+$", text[:begin], re.IGNORECASE)))
+            asked = bool(found) and _is_asked(text, begin, end)
+            if found and (size > 1 or asked or len(text[begin:end]) > 1):
+                yield Mention(text[begin:end], begin, end, found, certain=True, asked=asked)
+                at += size
+                break
+        else:
+            size = _run_length(text, words, at)
+            begin, end = words[at].start(), _name_end(words[at + size - 1])
+            if at > 0 and _is_asked(text, begin, end) and not _ordinary(text[begin:end]):
+                alike = names.alike(text[begin:end])
+                if alike or (text[begin].isupper() and _is_asked(text, begin, end, to_speak=True)):
+                    yield Mention(text[begin:end], begin, end, alike, certain=False, asked=True)
+                at += size
+            else:
+                at += 1
+
+
+def resolve_speaker(name: str, speakers: Sequence[Speaker]) -> tuple[str, ...]:
+    """The canonical names that a name given by itself may mean; none where nobody is called so or nearly so."""
+    names = _Names(speakers)
+    return names.exact(name, after_the=True) or names.exact(name.title(), after_the=True) or names.alike(name)
+
+
+class _Names:
+    """The ways in which speakers can be named."""
+
+    def __init__(self, speakers: Sequence[Speaker]) -> None:
+        self._full: dict[str, set[str]] = {}
+        self._parts: dict[str, set[str]] = {}
+        self._roles: dict[str, set[str]] = {}
+        self._speakers = speakers
+        for speaker in speakers:
+            for spelling in (speaker.name, *speaker.aliases):
+                folded = fold_name(spelling)
+                self._full.setdefault(folded, set()).add(speaker.name)
+                parts = folded.split()
+                if len(parts) > 1:
+                    for part in {parts[0], parts[-1], f"{parts[0]} {parts[-1][0]}", f"{parts[0][0]} {parts[-1]}"}:
+                        self._parts.setdefault(part, set()).add(speaker.name)
+            for role in speaker.roles:
+                self._roles.setdefault(role.casefold(), set()).add(speaker.name)
+        self.longest = max((len(name.split()) + 2 for name in self._full), default=0)
+
+    def exact(self, words: str, *, after_the: bool) -> tuple[str, ...]:
+        folded = fold_name(words)
+        capitalised = words[:1].isupper()
+        found = self._full.get(folded, set()) if " " in folded or capitalised or after_the else set[str]()
+        if not found and capitalised and not after_the and (len(folded) > 2):
+            found = self._parts.get(folded, set())
+        if not found and after_the:
+            found = self._roles.get(words.casefold(), set())
+        return tuple(sorted(found))
+
+    def alike(self, words: str) -> tuple[str, ...]:
+        return closest(words, self._speakers)
+
+
+def _name_end(word: re.Match[str]) -> int:
+    """Where a name ends that may carry a possessive, or a full stop that is not an initial's."""
+    text = word.group()
+    bare = _POSSESSIVE.sub("", text)
+    if bare.endswith(".") and len(bare) > 2:
+        bare = bare[:-1]
+    return word.start() + len(bare)
+
+
+def _run_length(text: str, words: Sequence[re.Match[str]], at: int) -> int:
+    """How many capitalised words in a row, only blanks between them, begin at `at`; at least one."""
+    size = 1
+    while (
+        at > 0  # the first word is capitalised whatever it is
+        and at + size < len(words)
+        and words[at].group()[0].isupper()
+        and words[at + size].group()[0].isupper()
+        and text[words[at + size - 1].end() : words[at + size].start()].isspace()
+        and not _POSSESSIVE.search(words[at + size - 1].group())
+    ):
+        size += 1
+    return size
+
+
+def _is_asked(text: str, begin: int, end: int, *, to_speak: bool = False) -> bool:
+    """Whether the words of whoever is named there are asked for; `to_speak` wants a verb of speech or thought."""
+    before, after = text[:begin], text[end:]
+    if _BEFORE_NAME.search(before):
+        return True
+    if _AUXILIARY.search(before):
+        plain = not to_speak and not _WHERE_FROM.match(text)
+        return bool(_VERB_AFTER.match(after) or (plain and _ANY_VERB_AFTER.match(after)) or _VIEW_AFTER.match(after))
+    if re.search(r"\b(?:what|how|why|where|that|and|whether|if)\s+(?:the\s+)?$", before, re.IGNORECASE):
+        return bool(_VERB_AFTER.match(after))
+    others_asked = _ORDINARY_SUBJECT.search(before)
+    return not others_asked and bool(re.match(r"['’]", after) and _VIEW_AFTER.match(after))
+
+
+_ORDINARY = re.compile(
+    r"the|a|an|this|that|these|those|they|he|she|it|we|you|i|people|everyone|everybody|anyone|anybody|someone|somebody"
+    r"|nobody|group|team|members?|participants?|speakers?|guests?|users?|customers?|companies|company|there|his|her"
+    r"|their|our|my|your|its|all|any|some|most|many|each|both|who|what|which",
+    re.IGNORECASE,
+)
+
+
+def _ordinary(words: str) -> bool:
+    return _ORDINARY.fullmatch(words.split()[0]) is not None
+
+
+def _topic(text: str, asked: Mention | None) -> str:
+    """The question without its scaffold ("What did X say about"); the whole of it where nothing else is left."""
+    rest = text
+    if asked:
+        rest = re.sub(r"\bthe\s+$", "", text[: asked.begin], flags=re.IGNORECASE) + re.sub(
+            r"^['’]s?\b", "", text[asked.end :]
+        )
+    rest = re.sub(r"^\s*according to\s*,\s*", "", rest, flags=re.IGNORECASE)
+    topic = _SCAFFOLD.sub("", rest, count=1).strip(" ?!.,;:")
+    return topic if re.search(r"\w{3}", topic) else text

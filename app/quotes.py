@@ -1,0 +1,140 @@
+"""The quotes answerer: picks the sentences that answer and quotes them verbatim, without a model.
+
+Which sentences: `docs/evaluation.md` has the figures behind the weights.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
+
+from app.citations import Citation, cite, quoted_span
+from index.embed import Matrix
+from index.lexical import LexicalIndex
+from index.search import Hit
+
+COVERAGE_WEIGHT = 0.2
+PASSAGE_WEIGHT = 0.2
+NOBODY_PENALTY = 0.15
+"""Words of nobody in particular (a summary, a biography) come after what people said."""
+QUESTION_PENALTY = 0.10
+SHORT_PENALTY = 0.15
+SHORT_WORDS = 6
+WHOLE_TURN_WORDS = 60
+"""A turn up to this length is quoted whole, a longer one by sentences up to this length."""
+CUTOFF = 0.22
+"""How far below the best sentence another may score and still be quoted."""
+SAME_WORDS = 0.6
+"""Share of words in common from which two quotations say the same thing."""
+
+_NO_ANTECEDENT = re.compile(
+    r"(?:(?:and|but|so|because|then)\s+)?(?:it|that|this|these|those|they|he|she|which)(?:['’]s|['’]re)?\b",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"\w+(?:['’]\w+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Consecutive sentences of one turn of a passage, and how well the best of them answers.
+
+    `similarity` is the cosine with the topic, `score` weighs in what else makes a good quotation.
+    """
+
+    hit: Hit
+    first: int
+    last: int
+    score: float
+    similarity: float
+
+
+class Topic:
+    """What is asked about, in both of the forms in which sentences are compared with it."""
+
+    def __init__(self, text: str, vector: Matrix, lexical: LexicalIndex) -> None:
+        self.vector = vector
+        self._lexical = lexical
+        self._idf = {term: lexical.idf(term) for term in lexical.terms(text)}
+        self.mass = sum(self._idf.values())
+
+    def coverage(self, text: str) -> float:
+        """Share of the topic's words, weighted by how rare they are, that a text holds; 0 to 1."""
+        held = set(self._lexical.terms(text))
+        return sum(idf for term, idf in self._idf.items() if term in held) / self.mass if self.mass else 0.0
+
+
+def score_sentences(topic: Topic, hits: Sequence[Hit], speakers: Set[str] | None = None) -> list[Scored]:
+    """The sentences of the hits, best first, only of `speakers` where given; each by itself."""
+    scored: list[Scored] = []
+    best = max((hit.score for hit in hits), default=1.0)
+    for hit in hits:
+        similarities = hit.similarities(topic.vector)
+        for i, (sentence, similarity) in enumerate(zip(hit.passage.sentences, similarities, strict=True)):
+            turn = hit.turns[sentence.turn]
+            if speakers is not None and turn.speaker not in speakers:
+                continue
+            text = turn.text[sentence.begin : sentence.end]
+            score = similarity + COVERAGE_WEIGHT * topic.coverage(f"{text} {turn.note}")
+            score += PASSAGE_WEIGHT * hit.score / best
+            score -= NOBODY_PENALTY * (turn.speaker is None) + QUESTION_PENALTY * text.endswith("?")
+            score -= SHORT_PENALTY * (len(text.split()) < SHORT_WORDS)
+            scored.append(Scored(hit, i, i, score, similarity))
+    return sorted(scored, key=lambda s: -s.score)
+
+
+def choose_quotes(scored: Sequence[Scored], limit: int) -> list[Citation]:
+    """Up to `limit` quotations, the best first, none that says what an earlier one says, grouped for reading.
+
+    Those of one speaker in one source stand together in the order of time, but that the best of all comes first.
+    """
+    chosen: list[Scored] = []
+    for candidate in scored:
+        if len(chosen) == limit or candidate.score < scored[0].score - CUTOFF:
+            break
+        whole = _completed(candidate)
+        if not any(_overlap(whole, other) or _same(whole, other) for other in chosen):
+            chosen.append(whole)
+    ordered = sorted(chosen[1:], key=lambda s: _reading_order(s, chosen)) if chosen else []
+    return [cite(s.hit, s.first, s.last, marker) for marker, s in enumerate([*chosen[:1], *ordered], start=1)]
+
+
+def _reading_order(quote: Scored, chosen: Sequence[Scored]) -> tuple[int, int, int]:
+    group = [_group(other) for other in chosen].index(_group(quote))
+    return group, quote.hit.passage.ordinal, quote.first
+
+
+def _group(quote: Scored) -> tuple[str | None, str]:
+    turn = quote.hit.turns[quote.hit.passage.sentences[quote.first].turn]
+    return turn.speaker, quote.hit.source.id
+
+
+def _completed(candidate: Scored) -> Scored:
+    """With what a reader needs to understand it: a short turn whole, else the sentence before a bare "it" or "that"."""
+    sentences = candidate.hit.passage.sentences
+    turn = candidate.hit.turns[sentences[candidate.first].turn]
+    same = [i for i, s in enumerate(sentences) if s.turn == sentences[candidate.first].turn]
+    run = [i for i in same if all(j in same for j in range(min(i, candidate.first), max(i, candidate.first)))]
+    words = [len(turn.text[sentences[i].begin : sentences[i].end].split()) for i in run]
+    if sum(words) <= WHOLE_TURN_WORDS:
+        return replace(candidate, first=run[0], last=run[-1])
+    first = candidate.first
+    text = turn.text[sentences[first].begin : sentences[first].end]
+    before = run.index(first) - 1
+    if before >= 0 and _NO_ANTECEDENT.match(text) and words[before] + words[before + 1] <= WHOLE_TURN_WORDS:
+        first -= 1
+    return replace(candidate, first=first)
+
+
+def _overlap(one: Scored, other: Scored) -> bool:
+    return one.hit.passage.id == other.hit.passage.id and one.first <= other.last and other.first <= one.last
+
+
+def _same(one: Scored, other: Scored) -> bool:
+    a, b = _words(one), _words(other)
+    return len(a & b) >= SAME_WORDS * min(len(a), len(b))
+
+
+def _words(quote: Scored) -> set[str]:
+    span = quoted_span(quote.hit, quote.first, quote.last)
+    return {word.casefold() for word in _WORD.findall(quote.hit.turns[span.turn].text[span.begin : span.end])}
