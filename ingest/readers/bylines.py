@@ -25,7 +25,9 @@ _NOTE_MARKER = re.compile(r"(?:your )?note(?: (?:-|on|at)) (?:page|location|chap
 _READING_TIME = re.compile(r"\d+ min(?:ute)?s? read(?:\s*[·•|-]?\s*)(?P<date>.{0,30})", re.IGNORECASE)
 _DATED = re.compile(r"(?:(?:published|posted|updated|last updated|date)(?: on)?:? )?(?P<date>.{6,30})", re.IGNORECASE)
 _DATE_FORMATS = ("%Y-%m-%d", "%b %d, %Y", "%B %d, %Y", "%d %B %Y", "%d %b %Y", "%Y/%m/%d", "%d.%m.%Y")
-_BY = re.compile(rf"(?:(?:[Ww]ritten |[Pp]osted )?[Bb]y|[Aa]uthor:)[ ](?P<name>{FULL_NAME})")
+_BY = re.compile(rf"(?:(?:[Ww]ritten |[Pp]osted )?[Bb]y)[ ](?P<name>{FULL_NAME})")
+_AUTHOR = re.compile(r"(?:book )?authors?: (?P<name>.{3,60})", re.IGNORECASE)
+_WEEKDAY = re.compile(r"(?:mon|tues|wednes|thurs|fri|satur|sun)day,? ", re.IGNORECASE)
 _BOOK_BY = re.compile(rf"(?:.{{1,120}}[,:]? )?by (?P<name>{FULL_NAME})\b(?P<rest>.{{0,120}})")
 _BOOK_IN_BRACKETS = re.compile(rf"[^()]{{2,150}} \((?P<name>{FULL_NAME})\)")
 _ABOUT_A_BOOK = re.compile(r"\b(?:notes|highlights?|excerpts?|quotes|summary|reflections|book|review)\b", re.IGNORECASE)
@@ -37,11 +39,15 @@ _LONGEST_BYLINE = 60
 
 @dataclass(frozen=True, slots=True)
 class Top:
-    """What the head of a text says about it. `used` are the indices of the paragraphs that say nothing else."""
+    """What the head of a text says about it. `used` are the indices of the paragraphs that say nothing else.
+
+    `named_author` stands after "Author:", which may mean the text's or the book's.
+    """
 
     title: str | None
     author: str | None = None
     book_author: str | None = None
+    named_author: str | None = None
     date: str | None = None
     is_notes: bool = False
     is_export: bool = False
@@ -52,6 +58,7 @@ class Top:
 class _Findings:
     author: str | None = None
     book_author: str | None = None
+    named_author: str | None = None
     date: str | None = None
     used: set[int] = field(default_factory=set[int])
 
@@ -81,6 +88,7 @@ def read_top(paragraphs: list[Paragraph], front: FrontMatter) -> Top:
         title=title,
         author=next((person.name for person in front.people if person.role == "author"), found.author),
         book_author=found.book_author,
+        named_author=found.named_author,
         date=front.date or found.date,
         is_export=any(_EXPORT.match(paragraph.text) for paragraph in paragraphs),
         is_notes=bool(_NOTES.search(f"{title} {lines}")),
@@ -99,7 +107,7 @@ def _title(paragraphs: list[Paragraph], found: _Findings) -> str | None:
             and len(paragraph.text) <= _LONGEST_TITLE
             and (not ends_sentence(paragraph.text) or paragraph.text[-1] in "?!")
         )
-        if not is_title:
+        if not is_title or _day(_WEEKDAY.sub("", paragraph.text)):
             return None
         found.used.add(i)
         return paragraph.text
@@ -122,6 +130,9 @@ def _read_line(paragraphs: list[Paragraph], i: int, found: _Findings, about_a_bo
             found.book_author = found.book_author or by["name"]
         else:
             found.author = found.author or by["name"]
+        found.used.add(i)
+    elif named := _AUTHOR.fullmatch(text):
+        found.named_author = named["name"]
         found.used.add(i)
     elif (book := _BOOK_BY.fullmatch(text)) and (about_a_book or _ABOUT_A_BOOK.search(text)):
         found.book_author = found.book_author or book["name"]

@@ -18,12 +18,13 @@ _QUOTE = r"(?:quotes?|quotations?|excerpts?)"
 _REMARK = r"(?:passage|statement|remark|comment|question|line|analogy|anecdote|observation|advice|insight|sentiment)"
 _WHICH = r"(?:first|second|third|opening|introductory|next|last|final|closing|above|particular)"
 _SPEAKER = r"(?:the (?:guest|host|speaker|author|interviewee)|s?he|they|[A-Z][\w’'-]{1,30}(?: [A-Z][\w’'-]{1,30})?)"
+_ADVERB = r"(?:\w+ly |also |further |again |thus )?"
 _COMMENTARY = re.compile(
     rf"(?:In|With|Through|By) (?:this|the|that|these) (?:{_QUOTE}|{_REMARK}s?),"
     rf"|(?:This|The|That|These|Those|His|Her|Their) (?:{_WHICH} )?{_QUOTE} "
-    rf"|(?:This|The|That) {_REMARK} (?:\w+ly )?(?!(?:is|was|has|does|always|comes|gets|goes|works)\b)[a-z]+s\b"
-    rf"|Here,? {_SPEAKER} (?:\w+ly )?[a-z]+s\b"
-    r"|(?:The|Our) (?:guest|host|speaker|interviewee) (?:\w+ly )?[a-z]+s\b"
+    rf"|(?:This|The|That) {_REMARK} {_ADVERB}(?!(?:is|was|has|does|always|comes|gets|goes|works)\b)[a-z]+s\b"
+    rf"|Here,? {_SPEAKER} {_ADVERB}[a-z]+s\b"
+    rf"|(?:The|Our) (?:guest|host|speaker|interviewee) {_ADVERB}[a-z]+s\b"
 )
 _EPISODE = re.compile(r"\b(?:episode|edition|instal+ment) of (?:the )?[\"“](?P<show>[^\"“”]{2,60}?),?[\"”]")
 _LONGEST_TITLE = 90

@@ -61,7 +61,8 @@ _SPONSOR = re.compile(
 )
 _OFFER = re.compile(
     r"\bfree trial\b|\d ?(?:%|percent) off\b|\bspeaking of\b|\btrusted by\b|\bwhether you['’]re\b"
-    r"|\b(?:loves?|trusts?) (?!the\b|our\b|my\b|to\b|it\b|that\b)\w+"
+    r"|\b(?:loves?|trusts?) "
+    r"(?!(?:the|our|my|your|their|a|to|it|that|this|and|or|in|when|how|what|each|you|them|\w+ing)\b)\w+"
     r"|\bhelps? (?:them|you|teams|companies|customers|businesses) \w+"
     r"|\b(?:thousands|millions|hundreds) of (?:teams|companies|customers|businesses|users)\b"
     r"|\b(?:get started|learn more|check (?:them|it) out|find out more|sign up)\b"
@@ -125,7 +126,8 @@ class Interview:
         host = f"(?:{'|'.join(names)})"
         acts = re.compile(rf"\b(?P<before>\w+ )?(?:[Tt]he )?\b{host} (?:\w+ly )?{_HOST_ACTS}\b")
         says = re.compile(
-            rf"{_THIS_QUOTE} (?:\w+ )?(?:from )?(?:the )?{host}"
+            rf"{_THIS_QUOTE} (?:(?:is|comes|captures|conveys|reflects|shows|expresses|features|presents) )?"
+            rf"(?:from )?(?:the )?{host}"
             rf"(?:['’]s?(?: \w+)? {_HOST_GIVES}\b|[.,]| (?:\w+ly )?{_HOST_ACTS}\b)"
         )
         return says.search(commentary) is not None or any(

@@ -20,6 +20,7 @@ _FULL_NAME = re.compile(FULL_NAME)
 _NEVER_SURNAMES = re.compile(r"(?:ing|tion|ment|ness|ity|ware|board|ics|ism|map|base)s?$")
 # "Musk" is rarer than this in the dictionary's English, "metrics" and "pirate" are more frequent.
 _FREQUENT = 1_500_000
+_USUAL = 5000
 _SAME_PERSON = 80.0
 
 
@@ -27,6 +28,13 @@ _SAME_PERSON = 80.0
 def _census(name: str) -> frozenset[str]:
     lines = files("names").joinpath(f"dist.{name}").read_text(encoding="utf-8").splitlines()
     return frozenset(line.split(maxsplit=1)[0].casefold() for line in lines if line.strip())
+
+
+@cache
+def _usual_surnames() -> frozenset[str]:
+    """The commonest surnames of the census, which lists them from the commonest on: Brown, Stone and Page, not Plan."""
+    lines = files("names").joinpath("dist.all.last").read_text(encoding="utf-8").splitlines()
+    return frozenset(line.split(maxsplit=1)[0].casefold() for line in lines[:_USUAL])
 
 
 @cache
@@ -54,12 +62,12 @@ def is_full_name(label: str) -> bool:
     if not _FULL_NAME.fullmatch(label):
         return False
     given, last = label.split()[0].casefold(), label.split()[-1].casefold()
-    surname = last in _census("all.last")
+    is_rare = _english().get(last, 0) < _FREQUENT
     if is_given_name(given):
-        return surname or _english().get(last, 0) < _FREQUENT
+        return is_rare or last in _census("all.last")
     if given in _english():
         return False
-    return surname or (_english().get(last, 0) < _FREQUENT and not _NEVER_SURNAMES.search(last))
+    return last in _usual_surnames() or (is_rare and not _NEVER_SURNAMES.search(last))
 
 
 def same_person(one: str, other: str) -> bool:

@@ -21,7 +21,7 @@ _SIGNATURE = re.compile(rf"(?:[—–]|--?)\s*(?P<name>{FULL_NAME})(?:,.{{0,80}}
 _PRESENT = re.compile(
     r"(?:attendees|participants|present|speakers|attending|people|with): (?P<names>.+)", re.IGNORECASE
 )
-_BOOK_AUTHOR = re.compile(r"(?:book )?author(?:\(s\))?: (?P<name>.{3,60})", re.IGNORECASE)
+_READERS_NOTE = re.compile(r"(?:my )?notes?: .+", re.IGNORECASE)
 _OWN_WORDS = re.compile(
     r"(?:(?:my|personal|own|closing|final) (?:own )?"
     r"(?:thoughts|reflections?|takeaways?|commentary|opinion|review|comments|notes)"
@@ -32,7 +32,6 @@ _PLACE = re.compile(r"\s*\((?:location|loc\.?|page|p\.) ?\d+(?:\s?[-–]\s?\d+)?
 _SEPARATOR = re.compile(r"[,;&]| and ")
 _WRITERS = ("author", "note-taker", "writer", "narrator")
 _FEWEST_SPOKEN_WORDS = 8
-_TOP = 12
 
 
 def matches(text: str) -> bool:
@@ -90,12 +89,14 @@ class _Voices:
     def __init__(self, top: Top, paragraphs: list[Paragraph], sidecar: Sidecar) -> None:
         self._known = sidecar.people
         by_sidecar = sidecar.default_speaker or next((p.name for p in self._known if p.role in _WRITERS), None)
-        author = by_sidecar or top.author
+        is_of_book = top.is_export or any(EXCERPTS.fullmatch(p.text) for p in paragraphs if p.level)
+        byline = top.author or (None if is_of_book else top.named_author)
+        author = by_sidecar or byline
         self._author = self.name(author) if author else None
-        is_stated = top.author is not None and self.name(top.author) == self._author
+        is_stated = byline is not None and self.name(byline) == self._author
         self._author_attribution: Attribution = "stated" if is_stated or author is None else "inferred"
         book_author = next((p.name for p in self._known if p.role and {"author", "book"} <= set(p.role.split())), None)
-        book_author = book_author or top.book_author or self._exported_author(paragraphs)
+        book_author = book_author or top.book_author or (top.named_author if is_of_book else None)
         self.book_author = self.name(book_author) if book_author else None
         self._excerpts_level = 0 if self.book_author and top.is_export else None
         self._is_note_next = False
@@ -124,7 +125,11 @@ class _Voices:
         """The paragraph as a turn of whoever it belongs to."""
         speaker, attribution = self._author, self._author_attribution
         words = _PLACE.sub("", paragraph.text)
-        if self._excerpts_level is not None and self.book_author and not self._is_note_next:
+        if (
+            self._excerpts_level is not None
+            and self.book_author
+            and not (self._is_note_next or _READERS_NOTE.match(words))
+        ):
             speaker, attribution = self.book_author, "inferred"
         self._is_note_next = False
         if signed := _SIGNED.fullmatch(words):
@@ -157,12 +162,6 @@ class _Voices:
         if not is_speech or not is_full_name(label) or {parts[0], parts[-1]} <= self._lower:
             return None
         return self.name(label)
-
-    @staticmethod
-    def _exported_author(paragraphs: list[Paragraph]) -> str | None:
-        """The book's author as an export of highlights names him in a line of his own."""
-        lines = (_BOOK_AUTHOR.fullmatch(paragraph.text) for paragraph in paragraphs[:_TOP])
-        return next((found["name"] for found in lines if found), None)
 
 
 def _is_quotation(paragraph: Paragraph) -> bool:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ingest.readers.prose import is_wrapped
+from ingest.readers.prose import ends_sentence, is_wrapped
 from ingest.turns import fold
 
 Role = Literal["text", "item", "quote", "heading"]
@@ -16,6 +16,7 @@ _ITEM = re.compile(r"(?:[-*+•‣◦▪●]|\d{1,3}[.)])[ \t]+(?:\[[ xX]\][ \t]
 _RULE = re.compile(r"(?:[-–—=_*·•~][ \t]*)+")
 _TABLE_RULE = re.compile(r"\|?[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-{2,}:?[ \t]*)*\|?")
 _UNDERLINE = {"=": 1, "-": 2}
+_UNDERLINE_SLACK = 5
 _IMAGE = re.compile(r"!\[[^\[\]]*\]\([^()]*\)")
 _LINK = re.compile(r"\[(?P<words>[^\[\]]+)\]\([^()]*\)")
 _WIKI_LINK = re.compile(r"\[\[(?P<words>[^\[\]|]+)(?:\|[^\[\]]*)?\]\]")
@@ -99,6 +100,8 @@ def _is_mark(line: str) -> bool:
 def _is_underlined(found: list[Paragraph], line: str, lines: list[str], i: int) -> bool:
     """Whether the rule on line `i` makes a heading of the line above, as Markdown's setext headings do."""
     if len(line) < 3 or not found or found[-1].role != "text" or i == 0 or not lines[i - 1].strip():
+        return False
+    if ends_sentence(found[-1].text) or (len(line) > 3 and abs(len(line) - len(found[-1].text)) > _UNDERLINE_SLACK):
         return False
     return i < 2 or not lines[i - 2].strip()
 
