@@ -18,7 +18,7 @@ _OPENING = re.compile(r"\s*---[ \t]*\n(?=(?:[ \t]*(?:#[^\n]*)?\n)*[A-Za-z_][\w -
 _CLOSING = re.compile(r"^(?:---|\.\.\.)[ \t]*$", re.MULTILINE)
 _URL_FIELDS = ("youtube_url", "video_url", "url", "link", "audio_url")
 _DATE_FIELDS = ("publish_date", "published", "date", "recorded")
-_ROLES = {"guest": "guest", "guests": "guest", "host": "host", "hosts": "host"}
+_ROLES = {"guest": "guest", "guests": "guest", "host": "host", "hosts": "host", "author": "author", "authors": "author"}
 
 
 @dataclass(frozen=True, slots=True)
