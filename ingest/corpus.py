@@ -152,21 +152,20 @@ def _candidate(file: Path, root: Path) -> _Candidate:
     except UnicodeEncodeError as error:
         shown = Path(os.fsencode(file).decode(errors="replace"))
         raise ReadError(shown, "has a name that is not UTF-8: rename it") from error
-    sidecar = sidecar_path(file)
-    if sidecar.is_symlink() and (fault := _fault_of_link(sidecar, root.resolve())):
-        raise ReadError(sidecar, fault)
+    sidecar = read_sidecar_bytes(file)
+    if sidecar is not None and (fault := _fault_of_link(sidecar_path(file), root.resolve())):
+        raise ReadError(sidecar_path(file), fault)
     # The same path may stand under two corpus folders; then the folder, and at last the whole path, tell them apart.
     keys = (relative, f"{root.resolve().name}/{relative}", str(file.absolute()))
-    return _Candidate(file, root.resolve(), relative, _ids(relative, keys), _digest(file))
+    return _Candidate(file, root.resolve(), relative, _ids(relative, keys), _digest(file, sidecar))
 
 
-def _digest(file: Path) -> str:
+def _digest(file: Path, sidecar: bytes | None) -> str:
     try:
         with file.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256")
     except OSError as error:
         raise ReadError(file, f"cannot be read: {error.strerror}") from error
-    sidecar = read_sidecar_bytes(file)
     if sidecar is not None:
         # The lengths differ when bytes move from one file to the other.
         digest.update(b"\0%d\0" % len(sidecar) + sidecar)

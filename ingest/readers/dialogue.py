@@ -214,7 +214,7 @@ def _seconds(clock: str) -> float:
 
 
 def _has_clocked_headers(lines: Sequence[_Line]) -> bool:
-    content = [line for line in lines if line.text and not line.heading]
+    content = [line for line in lines if line.text and not line.heading and not _RULE.fullmatch(line.text)]
     clocked = [line.header for line in content if line.header and line.header.start is not None]
     named = [header for header in clocked if header.firm and header.name]
     going_on = [header for header in clocked if header.firm and not header.name]
