@@ -41,13 +41,14 @@ _LONGEST_BYLINE = 60
 class Top:
     """What the head of a text says about it. `used` are the indices of the paragraphs that say nothing else.
 
-    `named_author` stands after "Author:", which may mean the text's or the book's.
+    `named_author` stands after "Author:", which may mean the text's or the book's; `book_line` names book and author.
     """
 
     title: str | None
     author: str | None = None
     book_author: str | None = None
     named_author: str | None = None
+    book_line: int | None = None
     date: str | None = None
     is_notes: bool = False
     is_export: bool = False
@@ -59,6 +60,7 @@ class _Findings:
     author: str | None = None
     book_author: str | None = None
     named_author: str | None = None
+    book_line: int | None = None
     date: str | None = None
     used: set[int] = field(default_factory=set[int])
 
@@ -89,6 +91,7 @@ def read_top(paragraphs: list[Paragraph], front: FrontMatter) -> Top:
         author=next((person.name for person in front.people if person.role == "author"), found.author),
         book_author=found.book_author,
         named_author=found.named_author,
+        book_line=found.book_line,
         date=front.date or found.date,
         is_export=any(_EXPORT.match(paragraph.text) for paragraph in paragraphs),
         is_notes=bool(_NOTES.search(f"{title} {lines}")),
@@ -136,6 +139,7 @@ def _read_line(paragraphs: list[Paragraph], i: int, found: _Findings, about_a_bo
         found.used.add(i)
     elif (book := _BOOK_BY.fullmatch(text)) and (about_a_book or _ABOUT_A_BOOK.search(text)):
         found.book_author = found.book_author or book["name"]
+        found.book_line = paragraphs[i].line
     elif found.author is None and len(text) <= _LONGEST_BYLINE and is_full_name(text):
         found.author = text
         found.used.add(i)

@@ -19,6 +19,13 @@ EXCERPTS = re.compile(
     re.IGNORECASE,
 )
 """A heading under which a book's own words stand."""
+OWN_WORDS = re.compile(
+    r"(?:(?:my|personal|own|closing|final) (?:own )?"
+    r"(?:thoughts|reflections?|takeaways?|commentary|opinion|review|comments|notes)"
+    r"|thoughts|reflections|takeaways|commentary)(?: (?:on|about) .{1,80})?",
+    re.IGNORECASE,
+)
+"""A heading under which whoever read the book speaks again."""
 _DIVISION_LEVEL, _SECTION_LEVEL, _SUBSECTION_LEVEL = 1, 2, 3
 _LONGEST = 80
 _MOST_WORDS = 12
@@ -60,7 +67,7 @@ def _plain_level(paragraphs: list[Paragraph], i: int) -> int | None:
     if paragraph.blank_below:
         if not (paragraph.blank_above or (above and above.role == "text" and ends_sentence(above.text))):
             return None
-        if is_division(paragraph.text) or EXCERPTS.fullmatch(paragraph.text):
+        if any(shape.fullmatch(paragraph.text) for shape in (EXCERPTS, OWN_WORDS)) or is_division(paragraph.text):
             return _DIVISION_LEVEL
         return _SECTION_LEVEL
     below = paragraphs[i + 1]

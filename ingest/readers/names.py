@@ -57,11 +57,13 @@ def is_english_word(word: str) -> bool:
 def is_full_name(label: str) -> bool:
     """Whether the label is a person's given name and surname, told by the words alone.
 
-    "Jeff Bezos", "Satya Nadella" and "Ludwig van Beethoven" are; "Pirate Metrics" and "Grace Period" are not.
+    "Jeff Bezos", "Satya Nadella" and "Vincent van Gogh" are; "Pirate Metrics" and "Grace Period" are not.
     """
     if not _FULL_NAME.fullmatch(label):
         return False
     given, last = label.split()[0].casefold(), label.split()[-1].casefold()
+    if is_given_name(given) and any(word.islower() for word in label.split()):
+        return True
     is_rare = _english().get(last, 0) < _FREQUENT
     if is_given_name(given):
         return is_rare or last in _census("all.last")

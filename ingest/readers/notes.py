@@ -9,7 +9,7 @@ from pathlib import Path
 from ingest.model import Attribution, Document, Person, Turn
 from ingest.readers.bylines import Top, is_furniture, is_note_marker, read_top
 from ingest.readers.front_matter import read_front_matter, without_front_matter
-from ingest.readers.headings import EXCERPTS, heading_levels, is_division
+from ingest.readers.headings import EXCERPTS, OWN_WORDS, heading_levels, is_division
 from ingest.readers.names import FULL_NAME, canonical, is_full_name
 from ingest.readers.paragraphs import Paragraph, paragraphs
 from ingest.readers.prose import ends_sentence, unquote, written_turn
@@ -22,12 +22,6 @@ _PRESENT = re.compile(
     r"(?:attendees|participants|present|speakers|attending|people|with): (?P<names>.+)", re.IGNORECASE
 )
 _READERS_NOTE = re.compile(r"(?:my )?notes?: .+", re.IGNORECASE)
-_OWN_WORDS = re.compile(
-    r"(?:(?:my|personal|own|closing|final) (?:own )?"
-    r"(?:thoughts|reflections?|takeaways?|commentary|opinion|review|comments|notes)"
-    r"|thoughts|reflections|takeaways|commentary)(?: (?:on|about) .{1,80})?",
-    re.IGNORECASE,
-)
 _PLACE = re.compile(r"\s*\((?:location|loc\.?|page|p\.) ?\d+(?:\s?[-–]\s?\d+)?\)$", re.IGNORECASE)
 _SEPARATOR = re.compile(r"[,;&]| and ")
 _WRITERS = ("author", "note-taker", "writer", "narrator")
@@ -52,7 +46,7 @@ def read(path: Path, text: str, sidecar: Sidecar) -> Document:
     voices = _Voices(top, kept, sidecar)
     turns: list[Turn] = []
     open_headings: list[tuple[int, Paragraph]] = []
-    levels = heading_levels(kept)
+    levels = {i: level for i, level in heading_levels(kept).items() if kept[i].line != top.book_line}
     is_empty = False
     for i, paragraph in enumerate(kept):
         if i in levels:
@@ -112,7 +106,7 @@ class _Voices:
         """Go below a heading: a book's excerpts may begin or end there."""
         if EXCERPTS.fullmatch(heading.text):
             self._excerpts_level = level
-        elif _OWN_WORDS.fullmatch(heading.text) or (
+        elif OWN_WORDS.fullmatch(heading.text) or (
             heading.level and self._excerpts_level and level <= self._excerpts_level and not is_division(heading.text)
         ):
             self._excerpts_level = None

@@ -76,7 +76,8 @@ def paragraphs(text: str) -> list[Paragraph]:
         is_below_item = bool(found) and found[-1].role == "item"
         following = lines[i + 1].strip() if i + 1 < len(lines) else ""
         joins = paragraph.role != "heading" and is_wrapped(line, following.lstrip("> "), widths[i])
-    return [replace(p, text=fold(without_markup(p.text)), is_bold=_is_bold(p.text)) for p in found]
+    clean = (replace(p, text=fold(without_markup(p.text)), is_bold=_is_bold(p.text)) for p in found)
+    return [paragraph for paragraph in clean if paragraph.text]
 
 
 def _block_widths(lines: list[str]) -> list[int]:

@@ -12,13 +12,14 @@ import sys
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
+from xml.parsers.expat import ExpatError
 
 from ingest.readers.names import is_english_word
 from ingest.readers.prose import ends_sentence
 from ingest.turns import fold
 
 _MEMORY_FACTOR = 4
-_BASE_MEMORY = 1 << 30
+_BASE_MEMORY = 512 << 20
 _MIB = 1 << 20
 # What stands in a PDF's text where a line ended in the middle of a word: a soft hyphen, or the library's own marks.
 _BROKEN_WORD = re.compile(r"\b(?P<begin>\w{1,60})(?P<mark>[\u00ad\ufffe\x02])\s{0,2}(?P<end>\w{1,60})")
@@ -86,7 +87,7 @@ def docx_to_markdown(data: bytes, max_inflated_bytes: int) -> str:
             style_map="p[style-name='Title'] => h1:fresh",
             convert_image=mammoth.images.img_element(lambda image: {}),
         )
-    except (KeyError, ValueError, AttributeError, OSError) as error:
+    except (ExpatError, KeyError, ValueError, AttributeError, OSError) as error:
         raise Unreadable(f"is a damaged DOCX: {error}") from error
     if not result.value.strip():
         raise Unreadable("is a DOCX without any words")
