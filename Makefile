@@ -1,0 +1,76 @@
+# Everything is set up by what needs it: `make ask` in a fresh clone installs, ingests and answers.
+# The stamps in .venv say what is done; an interrupted step leaves none and is done again.
+
+PYTHON ?= python3
+Q ?= what did Beykpour say about OKRs?
+
+# The question as it was typed: neither make nor the shell may read anything into it.
+override Q := $(value Q)
+export Q
+
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
+LOCKED := $(INSTALL) --no-deps --no-build-isolation --require-hashes -r
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	--no-annotate --custom-compile-command "make lock" pyproject.toml
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help ask serve setup sample test check fix lock clean
+
+help: ## show this
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 8
+
+ask: sample ## ask the sample corpus: make ask Q="why did Periscope fail?"
+	@$(BIN)/onrecord ask -- "$$Q"
+
+serve: sample ## serve the HTTP API on http://127.0.0.1:8000
+	@$(BIN)/onrecord serve
+
+setup: .venv/.runtime ## install what the program needs
+
+# A file removed or renamed shows in the time of its folder, one moved in with an old date in its change time.
+sample: .venv/.runtime ## ingest corpus/, if it or the program changed
+	@if [ ! -e .venv/.sample ] || [ ! -e "$${ONRECORD_INDEX_DIR:-index/snapshots}/CURRENT" ] || [ -n "$$(find corpus \
+	    ingest/*.py ingest/*/*.py index/*.py .venv/.runtime \( -newer .venv/.sample -o -cnewer .venv/.sample \) \
+	    -print | head -n 1)" ]; then \
+	  touch .venv/.sample.new && $(BIN)/onrecord ingest corpus && mv .venv/.sample.new .venv/.sample; \
+	fi
+
+test: .venv/.dev check ## lint, check types, run the tests
+	@$(BIN)/python -m pytest
+
+check: .venv/.dev ## lint and check types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+fix: .venv/.dev ## format, and mend what the linter can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock: .venv/.dev ## choose the newest versions that pyproject.toml allows, and pin them
+	$(COMPILE) --upgrade -o requirements.lock
+	$(COMPILE) --upgrade -c requirements.lock --group build --group dev --no-emit-package torch -o requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	  --custom-compile-command "make lock" -c requirements-dev.lock --group build -o requirements-build.lock
+
+clean: ## remove all that make has made
+	rm -rf .venv index/snapshots .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+
+# srt comes as source only: it and this package are built with the locked setuptools.
+.venv/.runtime: requirements-build.lock requirements.lock pyproject.toml
+	@echo "Installing into .venv (about a minute) ..." >&2
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "On Record needs Python 3.11 or newer: make PYTHON=python3.11")'
+	@$(PYTHON) -m venv .venv
+	@$(LOCKED) requirements-build.lock
+	@$(LOCKED) requirements.lock
+	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev: .venv/.runtime requirements-dev.lock
+	@echo "Installing the tools and the reference model (a few minutes) ..." >&2
+	@$(LOCKED) requirements-dev.lock
+	@$(INSTALL) torch==2.13.0
+	@touch $@
