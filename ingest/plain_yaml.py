@@ -11,6 +11,7 @@ import yaml
 from ingest.errors import ReadError
 
 MAX_BYTES = 64 * 1024
+MAX_DEPTH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,7 @@ def load_plain_yaml(path: Path, text: str, first_line: int = 1) -> PlainYaml:
     if len(text.encode()) > MAX_BYTES:
         raise ReadError(path, f"has more than {MAX_BYTES // 1024} KiB of YAML: keep only fields about the document")
     try:
-        # A few nested aliases stand for gigabytes; nobody needs one to describe a document.
-        alias = next((event for event in yaml.parse(text, yaml.SafeLoader) if isinstance(event, yaml.AliasEvent)), None)
-        if alias is not None:
-            line = None if alias.start_mark is None else first_line + alias.start_mark.line
-            raise ReadError(path, "has YAML aliases (*name), which are not read: write the value out", line)
+        _refuse_tricks(path, text, first_line)
         node = yaml.compose(text, yaml.SafeLoader)
         value = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
@@ -55,9 +52,23 @@ def load_plain_yaml(path: Path, text: str, first_line: int = 1) -> PlainYaml:
         raise ReadError(path, f"is not valid YAML: {error.reason}", line) from error
     except ValueError as error:
         raise ReadError(path, f"holds a value that YAML cannot read: {error}", first_line) from error
-    except RecursionError as error:
-        raise ReadError(path, "is YAML nested too deep to be a description of a document", first_line) from error
     return PlainYaml(value, node, first_line)
+
+
+def _refuse_tricks(path: Path, text: str, first_line: int) -> None:
+    """Raises ReadError where aliases would multiply what is read, or nesting the time it takes (to its square)."""
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        reason = None
+        if isinstance(event, yaml.AliasEvent):
+            reason = "has YAML aliases (*name), which are not read: write the value out"
+        elif isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            reason = "is YAML nested too deep to be a description of a document" if depth > MAX_DEPTH else None
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if reason:
+            raise ReadError(path, reason, None if event.start_mark is None else first_line + event.start_mark.line)
 
 
 def _child(node: yaml.Node, step: str | int) -> tuple[int, yaml.Node] | None:

@@ -97,7 +97,7 @@ def join_pieces(pieces: Iterable[Piece]) -> tuple[Turn, ...]:
     speaking: _Run | None = None
     heard: list[_Run] = []
     for run in _runs(pieces):
-        if speaking is not None and (run.speaker, run.heading) == (speaking.speaker, speaking.heading):
+        if speaking is not None and _goes_on(run, speaking):
             speaking.pieces.extend(run.pieces)
         elif speaking is not None and _only_listens(run, speaking):
             heard.append(run)
@@ -114,8 +114,17 @@ def join_pieces(pieces: Iterable[Piece]) -> tuple[Turn, ...]:
 def _runs(pieces: Iterable[Piece]) -> list[_Run]:
     with_words = (replace(piece, text=fold(piece.text)) for piece in pieces)
     numbered = [_Numbered(n, piece) for n, piece in enumerate(piece for piece in with_words if piece.text)]
-    grouped = groupby(numbered, key=lambda each: (each.piece.speaker, each.piece.heading))
-    return [_Run(speaker, heading, list(group)) for (speaker, heading), group in grouped]
+    grouped = groupby(numbered, key=lambda each: (each.piece.speaker, each.piece.heading, _stands_apart(each.piece)))
+    return [_Run(speaker, heading, list(group)) for (speaker, heading, _), group in grouped]
+
+
+def _stands_apart(piece: Piece) -> bool:
+    """Whether the words have neither speaker nor clock: a description above the conversation, say."""
+    return piece.speaker is None and piece.start is None
+
+
+def _goes_on(run: _Run, speaking: _Run) -> bool:
+    return run.speaker is not None and (run.speaker, run.heading) == (speaking.speaker, speaking.heading)
 
 
 def _only_listens(run: _Run, speaking: _Run) -> bool:

@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from html.entities import html5
 from itertools import pairwise
 
 from ingest.readers.speaker_names import names_among, prefix_of
@@ -123,7 +124,12 @@ def _voices(markup: str) -> Iterator[tuple[str | None, str]]:
 
 
 def _plain(text: str) -> str:
-    return _ENTITY.sub(lambda entity: html.unescape(entity[0]), _PLACING.sub("", text))
+    return _ENTITY.sub(_resolved, _PLACING.sub("", text))
+
+
+def _resolved(entity: re.Match[str]) -> str:
+    known = entity[0].startswith("&#") or entity[0][1:] in html5
+    return html.unescape(entity[0]) if known else entity[0]
 
 
 def _unrolled(captions: Sequence[Caption]) -> Sequence[Caption]:
