@@ -94,16 +94,16 @@ class _Assembly:
 
     def add(self, line: _Line, header: _Header | None) -> None:
         heading = line.heading
-        if heading:
-            self.close()
-            self.piece = Piece(None, "")
-            self._add_heading(len(heading["marks"]), heading["title"].strip(" #*_"))
-        elif header:
+        if header:
             self.close()
             self.begun = True
             self.last_speaker = header.name or self.last_speaker
             self.piece = Piece(self.last_speaker, "", header.start, header.end, line.number)
             self._add_words(line.number, line.text[header.words_at :].strip())
+        elif heading:
+            self.close()
+            self.piece = Piece(None, "")
+            self._add_heading(len(heading["marks"]), heading["title"].strip(" #*_"))
         elif _CREDIT.fullmatch(line.text):
             self.close()
             self.piece = Piece(None, "")
@@ -149,11 +149,13 @@ def _is_title(words: Sequence[str]) -> bool:
 
 def _lines(text: str) -> list[_Line]:
     stripped = ((number, line.strip()) for number, line in enumerate(text.split("\n"), 1))
-    return [_Line(number, line, None if _HEADING.match(line) else _header(line)) for number, line in stripped]
+    return [_Line(number, line, _header(line)) for number, line in stripped]
 
 
 def _header(line: str) -> _Header | None:
     """The header that the line begins with, if it has a clock or a name by its form."""
+    if line.startswith("#"):
+        return _in_heading(line)
     head = line[:_HEADER_LENGTH]
     if ":" not in head and "：" not in head:
         return None
@@ -164,13 +166,25 @@ def _header(line: str) -> _Header | None:
     clock = _LEADING_CLOCK.match(head)
     if clock:
         header = _after_clock(line, clock)
-        return header if header and header.name else None
+        if header is None or header.name:
+            return header
+        name = line[header.words_at :].strip(_EMPHASIS + "-–—|")
+        return replace(header, name=fold(name), words_at=len(line)) if looks_like_name(name) else None
     clock = _TRAILING_CLOCK.search(line) if len(line) <= _HEADER_LENGTH else None
     if clock:
         name = line[: clock.start()].strip(_EMPHASIS + ":,")
         return _Header(fold(name), *_times(clock), len(line), firm=False) if looks_like_name(name) else None
     prefix = prefix_of(head)
     return _Header(prefix.name, None, None, prefix.words_at, firm=False) if prefix else None
+
+
+def _in_heading(line: str) -> _Header | None:
+    """`### Name (00:12)`."""
+    heading = _HEADING.match(line)
+    header = _header(heading["title"]) if heading and not heading["title"].startswith("#") else None
+    if header is None or header.name is None or header.start is None or header.firm:
+        return None
+    return replace(header, words_at=len(line))
 
 
 def _after_clock(line: str, clock: re.Match[str]) -> _Header | None:
@@ -254,9 +268,12 @@ def _accepted(lines: Sequence[_Line], known: Sequence[str]) -> Iterator[_Header 
         names = _clockless_names(lines, known)
         yield from (line.header if line.header and line.header.name in names else None for line in lines)
         return
-    loose = {id(header) for header in _loose(lines)}
-    clocked = [line.header for line in lines if line.header and line.header.start is not None]
-    names = {header.name for header in clocked if header.name and (header.firm or id(header) in loose)} | set(known)
+    firm = {line.header.name for line in lines if line.header and line.header.firm and line.header.name}
+    loose = list(_loose(lines))
+    counts = Counter(header.name for header in loose)
+    # Among headers with colons, a line without one that names somebody new is as likely the title of a chapter.
+    believed = {id(header) for header in loose if not firm or header.name in firm or counts[header.name] >= 2}
+    names = firm | {header.name for header in loose if id(header) in believed} | set(known)
     for line in lines:
         header = line.header
         if header is None:
@@ -264,4 +281,4 @@ def _accepted(lines: Sequence[_Line], known: Sequence[str]) -> Iterator[_Header 
         elif header.start is None:
             yield header if header.name in names else None
         else:
-            yield header if header.firm or header.name is None or id(header) in loose else None
+            yield header if header.firm or header.name is None or id(header) in believed else None

@@ -199,6 +199,29 @@ def test_what_is_no_dialogue(text: str) -> None:
     assert not dialogue.matches(text)
 
 
+@pytest.mark.parametrize(
+    "header", ["{clock} {name}", "### {name} ({clock})", "**{name}** - {clock}", "{name} [{clock}]"]
+)
+def test_headers_without_a_colon(tmp_path: Path, header: str) -> None:
+    said = [("Jane Doe", "00:12", "Hello: you."), ("Bob", "00:15", "Hi."), ("Jane Doe", "1:00:20", "Bye.")]
+    text = "\n\n".join(f"{header.format(name=name, clock=clock)}\n{words}" for name, clock, words in said)
+    assert spoken(read(tmp_path, text)) == [
+        ("Jane Doe", 12.0, "Hello: you."),
+        ("Bob", 15.0, "Hi."),
+        ("Jane Doe", 3620.0, "Bye."),
+    ]
+
+
+def test_a_chapter_title_among_headers_is_nobody(tmp_path: Path) -> None:
+    text = "Jane (00:01): One.\n\n## Growth (00:05)\nLoose words.\n\nBob (00:06): Two.\n"
+    document = read(tmp_path, text)
+    assert [(turn.speaker, turn.heading) for turn in document.turns] == [
+        ("Jane", ()),
+        (None, ("Growth (00:05)",)),
+        ("Bob", ("Growth (00:05)",)),
+    ]
+
+
 def test_headings_part_the_conversation(tmp_path: Path) -> None:
     text = """# The show
 
