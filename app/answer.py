@@ -118,6 +118,24 @@ def answer(
     )
 
 
+def search(
+    index: Index, query: str, *, top_k: int = 8, speaker: str | None = None, source: str | None = None
+) -> list[Hit]:
+    """The passages for a query, best first; whoever the query asks for counts for more.
+
+    Raises UnknownFilterError where the index holds no such speaker or source.
+    """
+    asked = understand(query, known_speakers(index, source)).asked
+    return index.search(
+        query,
+        index.embedder.embed([query])[0],
+        top_k,
+        speaker=None if speaker is None else filter_speaker(index, speaker),
+        source_id=source,
+        favoured=asked.speakers if asked else (),
+    )
+
+
 def known_speakers(index: Index, source: str | None) -> list[Speaker]:
     """Those who speak in the corpus, or in one source of it. Raises UnknownFilterError for an unknown source."""
     filter_source(index, source)
@@ -146,16 +164,14 @@ def gather(index: Index, asked: Question, wanted: Sequence[str], top_k: int, sou
     vector = index.embedder.embed([asked.topic])[0]
     topic = Topic(asked.topic, vector, index.lexical)
     depth = max(top_k, EVIDENCE_HITS)
-    hits = index.search_vector(asked.text, vector, depth, source_id=source)
+    hits = index.search(asked.text, vector, depth, source_id=source)
     scored = score_sentences(topic, hits)
     signs = topic_signs(topic, hits, scored, index.count(source))
     if not wanted:
         kept = {hit.passage.id for hit in hits[:top_k]}
         return Evidence(topic, hits, [s for s in scored if s.hit.passage.id in kept], scored, signs, None)
     own_hits = [
-        hit
-        for name in wanted
-        for hit in index.search_vector(asked.topic, vector, depth, speaker=name, source_id=source)
+        hit for name in wanted for hit in index.search(asked.topic, vector, depth, speaker=name, source_id=source)
     ]
     speakers = frozenset(wanted)
     own = score_sentences(topic, own_hits, speakers)

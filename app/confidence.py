@@ -20,7 +20,8 @@ class TopicSigns:
     """Evidence that the topic is spoken of in the scope of a question.
 
     `sentence` and `passage` are the best cosines; `window` and `scope` the shares of the topic's idf mass that the best
-    passage holds and that the passages found hold together; `size` is the natural logarithm of the passages in scope.
+    passage holds and that the passages found hold together; `size` and `mass` are the natural logarithms of the number
+    of passages in scope and of the topic's idf mass.
     """
 
     sentence: float
@@ -28,6 +29,7 @@ class TopicSigns:
     window: float
     scope: float
     size: float
+    mass: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class SpeakerSigns:
     lacking: float
 
 
-TOPIC_WEIGHTS = (-5.0, 8.0, 2.0, 2.0, 1.5, -0.1)
+TOPIC_WEIGHTS = (-5.0, 8.0, 2.0, 2.0, 1.5, -0.1, 0.0)
 SPEAKER_WEIGHTS = (0.0, 4.0, -8.0, 2.0, -3.0)
 """Intercept first, then a weight for each sign in order."""
 
@@ -58,6 +60,7 @@ def topic_signs(topic: Topic, hits: Sequence[Hit], scored: Sequence[Scored], sco
         window=max((topic.coverage(text) for text in texts), default=0.0),
         scope=topic.coverage(" ".join(texts)),
         size=math.log(max(scope, 1)),
+        mass=math.log1p(topic.mass),
     )
 
 

@@ -13,6 +13,7 @@ from app.citations import Citation, cite, quoted_span
 from index.embed import Matrix
 from index.lexical import LexicalIndex
 from index.search import Hit
+from ingest.model import Span, Turn
 
 COVERAGE_WEIGHT = 0.2
 PASSAGE_WEIGHT = 0.2
@@ -21,6 +22,7 @@ NOBODY_PENALTY = 0.15
 QUESTION_PENALTY = 0.10
 SHORT_PENALTY = 0.15
 SHORT_WORDS = 6
+UNFINISHED_PENALTY = 0.05
 WHOLE_TURN_WORDS = 60
 """A turn up to this length is quoted whole, a longer one by sentences up to this length."""
 CUTOFF = 0.22
@@ -78,7 +80,7 @@ def score_sentences(topic: Topic, hits: Sequence[Hit], speakers: Set[str] | None
             score = similarity + COVERAGE_WEIGHT * topic.coverage(f"{text} {turn.note}")
             score += PASSAGE_WEIGHT * hit.score / best
             score -= NOBODY_PENALTY * (turn.speaker is None) + QUESTION_PENALTY * text.endswith("?")
-            score -= SHORT_PENALTY * (len(text.split()) < SHORT_WORDS)
+            score -= SHORT_PENALTY * (len(text.split()) < SHORT_WORDS) + UNFINISHED_PENALTY * (text[-1].isalnum())
             scored.append(Scored(hit, i, i, score, similarity))
     return sorted(scored, key=lambda s: -s.score)
 
@@ -110,11 +112,14 @@ def _group(quote: Scored) -> tuple[str | None, str]:
 
 
 def _completed(candidate: Scored) -> Scored:
-    """With what a reader needs to understand it: a short turn whole, else the sentence before a bare "it" or "that"."""
+    """With what a reader needs to understand it: short words whole, else the sentence before a bare "it" or "that"."""
     sentences = candidate.hit.passage.sentences
     turn = candidate.hit.turns[sentences[candidate.first].turn]
-    same = [i for i, s in enumerate(sentences) if s.turn == sentences[candidate.first].turn]
-    run = [i for i in same if all(j in same for j in range(min(i, candidate.first), max(i, candidate.first)))]
+    run = [candidate.first]
+    while run[0] > 0 and _continues(turn, sentences[run[0] - 1], sentences[run[0]]):
+        run.insert(0, run[0] - 1)
+    while run[-1] + 1 < len(sentences) and _continues(turn, sentences[run[-1]], sentences[run[-1] + 1]):
+        run.append(run[-1] + 1)
     words = [len(turn.text[sentences[i].begin : sentences[i].end].split()) for i in run]
     if sum(words) <= WHOLE_TURN_WORDS:
         return replace(candidate, first=run[0], last=run[-1])
@@ -124,6 +129,11 @@ def _completed(candidate: Scored) -> Scored:
     if before >= 0 and _NO_ANTECEDENT.match(text) and words[before] + words[before + 1] <= WHOLE_TURN_WORDS:
         first -= 1
     return replace(candidate, first=first)
+
+
+def _continues(turn: Turn, one: Span, other: Span) -> bool:
+    """Whether two sentences stand together in a turn: the second begins in the cue in which the first ends."""
+    return one.turn == other.turn and turn.cue_at(one.end - 1) == turn.cue_at(other.begin)
 
 
 def _overlap(one: Scored, other: Scored) -> bool:

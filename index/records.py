@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from index.dense import Rows
 from index.errors import SnapshotError
@@ -32,7 +34,8 @@ CREATE TABLE passage (
     digest TEXT NOT NULL);
 CREATE TABLE speaker (name TEXT PRIMARY KEY, aliases TEXT NOT NULL, roles TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE spoken (
-    speaker TEXT NOT NULL, row INTEGER NOT NULL REFERENCES passage, PRIMARY KEY (speaker, row)) WITHOUT ROWID;
+    speaker TEXT NOT NULL, row INTEGER NOT NULL REFERENCES passage, words INTEGER NOT NULL,
+    PRIMARY KEY (speaker, row)) WITHOUT ROWID;
 """
 
 
@@ -98,8 +101,12 @@ def write_records(
                 "INSERT INTO passage VALUES (?,?,?,?,?,?,?,?)",
                 (*placed, sentences, record.first_sentence, record.digest),
             )
-            speaking = {turns[p.source_id][s.turn].speaker for s in p.sentences}
-            db.executemany("INSERT INTO spoken VALUES (?,?)", ((name, record.row) for name in speaking if name))
+            spoken: Counter[str] = Counter()
+            for s in p.sentences:
+                turn = turns[p.source_id][s.turn]
+                if turn.speaker:
+                    spoken[turn.speaker] += len(turn.text[s.begin : s.end].split())
+            db.executemany("INSERT INTO spoken VALUES (?,?,?)", ((name, record.row, n) for name, n in spoken.items()))
         db.executemany(
             "INSERT INTO speaker VALUES (?,?,?)", ((s.name, _json(s.aliases), _json(s.roles)) for s in speakers)
         )
@@ -217,6 +224,13 @@ class Records:
         where = " AND ".join(clauses) or "1"
         found = self._db.execute(f"SELECT row FROM passage WHERE {where} ORDER BY row", values)  # noqa: S608
         return np.asarray([row for (row,) in found.fetchall()], dtype=np.int64)
+
+    def shares(self, speakers: Sequence[str], rows: Rows) -> NDArray[np.float64]:
+        """For each row, the share of its words that these speakers say, 0 to 1."""
+        marks = ",".join("?" * len(speakers))
+        query = f"SELECT row, sum(words) FROM spoken WHERE speaker IN ({marks}) GROUP BY row"  # noqa: S608
+        said = dict[int, int](self._db.execute(query, tuple(speakers)).fetchall())
+        return np.asarray([said.get(row, 0) for row in rows.tolist()]) / np.maximum(self.words[rows], 1)
 
     def flaws(self) -> list[str]:
         """What SQLite and the references between the tables have against the file; a sentence each."""

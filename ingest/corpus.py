@@ -1,7 +1,8 @@
 """The walk over a corpus: which files are documents, their stable ids, and digests that tell what changed.
 
 A source id is made of the file's path under its corpus folder, without extension: lower case, accents folded, every
-run of other characters one hyphen, folders joined by hyphens (`2024/Café Talk.vtt` -> `2024-cafe-talk`). It depends on
+run of characters that a URL does not take as they are one hyphen, folders joined by hyphens (`2024/Café Talk_2.vtt` ->
+`2024-cafe-talk_2`). It depends on
 the file's own path alone, except where two paths come out alike: then each of them ends in a hash of its own path, so
 that neither takes over the other's id.
 """
@@ -24,7 +25,7 @@ EXTENSIONS = frozenset({".md", ".markdown", ".txt", ".vtt", ".srt", ".json", ".h
 MAX_ID_LENGTH = 96
 
 _COMBINING_ACCENTS = re.compile(r"[\u0300-\u036f]+")
-_NOT_IN_IDS = re.compile(r"[^a-z0-9]+")
+_NOT_IN_IDS = re.compile(r"[^a-z0-9._~-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +176,7 @@ def _digest(file: Path, sidecar: bytes | None) -> str:
 def _ids(relative: str, keys: Sequence[str]) -> tuple[str, ...]:
     stem = relative.removesuffix(Path(relative).suffix)
     plain = unicodedata.normalize("NFKD", stem.casefold())
-    slug = _NOT_IN_IDS.sub("-", _COMBINING_ACCENTS.sub("", plain)).strip("-")
+    slug = _NOT_IN_IDS.sub("-", _COMBINING_ACCENTS.sub("", plain)).strip("-.~")
     hashed = tuple(f"{slug[:MAX_ID_LENGTH].strip('-') or 'source'}-{_hash(key)}" for key in keys)
     return (slug, *hashed) if slug and len(slug) <= MAX_ID_LENGTH and not _loses_words(plain) else hashed
 

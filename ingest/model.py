@@ -85,7 +85,8 @@ class Turn:
 class Document:
     """One file as a reader understood it: what it says about itself, and its turns in the order they begin.
 
-    `warnings` are (line, reason) pairs for flaws that did not stop the reading, such as a cue that ends before it starts.
+    `warnings` are (line, reason) pairs for flaws that did not stop the reading, such as a cue that ends before it
+    starts.
     """
 
     title: str

@@ -90,6 +90,7 @@ def build_passages(
 
 def _stretches(turns: Sequence[Turn], count_tokens: CountTokens, max_tokens: int) -> Iterator[_Stretch]:
     """The turns as they were spoken: one that a back-channel interrupted comes in parts, with it between them."""
+    whole_cues = _cues_end_sentences(turns)
     parts: list[tuple[int, int, int, int]] = []
     for index, turn in enumerate(turns):
         first = 0
@@ -102,9 +103,23 @@ def _stretches(turns: Sequence[Turn], count_tokens: CountTokens, max_tokens: int
         turn = turns[index]
         label_tokens = count_tokens(speaker_label(turn)) + count_tokens(turn.note)
         room = max(max_tokens - label_tokens, 16)
-        sentences = tuple(_sentences(index, turn, begin, end, count_tokens, room))
+        cuts = [cue.offset for cue in turn.cues if begin < cue.offset < end] if whole_cues else []
+        sentences = tuple(
+            sentence
+            for first, last in _ranges(begin, end, cuts)
+            for sentence in _sentences(index, turn, first, last, count_tokens, room)
+        )
         if sentences:
             yield _Stretch(turn, sentences, label_tokens)
+
+
+def _cues_end_sentences(turns: Sequence[Turn]) -> bool:
+    """Whether cues are utterances, not lines of captions: then a sentence that a cue leaves open was broken off."""
+    ends = [
+        (t.text, t.cues[i].offset if i < len(t.cues) else len(t.text)) for t in turns for i in range(1, len(t.cues) + 1)
+    ]
+    finished = sum(text[:end].rstrip().endswith((".", "?", "!", "…", '"', "”", "»")) for text, end in ends)
+    return finished > len(ends) / 2
 
 
 def _sentences(

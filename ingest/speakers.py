@@ -8,6 +8,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from jellyfish import metaphone
+from rapidfuzz.distance import OSA, JaroWinkler
+
 from ingest.model import Document
 
 _BEFORE = re.compile(r"mr|mrs|ms|miss|mx|dr|prof|professor|hon|honou?rable|rt|right|sir|dame|lord|lady|rev|the")
@@ -88,3 +91,48 @@ class _Groups:
         a, b = self.root(one), self.root(other)
         if a != b:
             self._parent[b] = a
+
+
+FULL_NAME_LIKENESS = 0.84
+SURNAME_LIKENESS = 0.80
+MARGIN = 0.10
+"""How much likelier a surname alone must be than the next one to be taken for a misspelling of it."""
+SHORTEST_GUESS = 4
+
+
+def likeness(one: str, other: str) -> float:
+    """How alike two folded words are, 0 to 1: .35 Jaro-Winkler, .40 optimal string alignment, .25 metaphone."""
+    sound = OSA.normalized_similarity(metaphone(one), metaphone(other))
+    return 0.35 * JaroWinkler.similarity(one, other) + 0.40 * OSA.normalized_similarity(one, other) + 0.25 * sound
+
+
+def closest(words: str, speakers: Iterable[Speaker]) -> tuple[str, ...]:
+    """The speakers that a misspelt name may mean: one where it is clear, none where none is near.
+
+    A full name is compared word by word with full names, a single word with surnames and first names. More than one
+    comes back where the second is nearly as close as the first.
+    """
+    folded = fold_name(words)
+    single = " " not in folded
+    if len(folded) < SHORTEST_GUESS:
+        return ()
+    best: dict[str, float] = {}
+    for speaker in speakers:
+        for spelling in (speaker.name, *speaker.aliases):
+            parts = fold_name(spelling).split()
+            if single:
+                scores = [likeness(folded, part) for part in {parts[0], parts[-1]} if len(part) >= SHORTEST_GUESS]
+            else:
+                scores = [_full_likeness(folded.split(), parts)]
+            best[speaker.name] = max([best.get(speaker.name, 0.0), *scores])
+    ranked = sorted(best.items(), key=lambda item: (-item[1], item[0]))
+    threshold = SURNAME_LIKENESS if single else FULL_NAME_LIKENESS
+    if not ranked or ranked[0][1] < threshold:
+        return ()
+    return tuple(name for name, score in ranked if score > ranked[0][1] - MARGIN and score >= threshold - MARGIN / 2)
+
+
+def _full_likeness(one: list[str], other: list[str]) -> float:
+    if len(one) != len(other):
+        return likeness(" ".join(one), " ".join(other))
+    return sum(likeness(a, b) for a, b in zip(one, other, strict=True)) / len(one)

@@ -1,0 +1,211 @@
+"""Fits the weights of `app/confidence.py` on questions made from a set that is kept apart from every evaluation.
+
+    python benchmarks/calibrate.py TRAINING_DIR
+
+TRAINING_DIR holds `transcripts/` and `queries.jsonl` of answerable questions. Unanswerable ones are made from them:
+another domain's question, another person's name, another meeting's topic under the right person's name, and
+`offtopic.txt`. Each is asked of single meetings and, openly, of a few meetings, of one domain, and of all, so that the
+weights hold for scopes of every size. Prints the weights, and how well they do on meetings that were held out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from app.answer import gather, known_speakers
+from app.question import understand
+from index.build import ingest
+from index.embed import Embedder, load_embedder
+from index.search import Index
+from ingest.limits import Limits
+
+OFFTOPIC = Path(__file__).with_name("offtopic.txt")
+NEIGHBOURHOOD_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """A question with what it is asked of and whether that answers it; `group` is the meeting it was made from."""
+
+    question: str
+    source: str | None
+    answerable: bool
+    kind: str
+    group: str
+
+
+def speaks_near(segments: list[dict[str, Any]], speaker: str, gold: list[dict[str, float]]) -> bool:
+    return any(
+        segment["speaker"] == speaker
+        and span["start"] - NEIGHBOURHOOD_SECONDS <= segment["startTime"] <= span["end"] + NEIGHBOURHOOD_SECONDS
+        for segment in segments
+        for span in gold
+    )
+
+
+def filtered_cases(queries: list[dict[str, Any]], transcripts: Path, rng: random.Random) -> Iterator[Case]:
+    """Questions of single meetings."""
+    by_source: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for query in queries:
+        by_source[query["source"]].append(query)
+    domains = {query["source"]: query["domain"] for query in queries}
+    offtopic = OFFTOPIC.read_text("utf-8").splitlines()
+    for source, own in by_source.items():
+        segments = json.loads((transcripts / f"{source}.json").read_text("utf-8"))["segments"]
+        words: dict[str, int] = defaultdict(int)
+        for segment in segments:
+            words[segment["speaker"]] += len(segment["body"].split())
+        talkers = [name for name, count in words.items() if count >= 100]
+        elsewhere = [query for query in queries if domains[query["source"]] != domains[source]]
+        for query in own:
+            yield Case(query["question"], source, True, "answerable", source)
+            if not query["speaker"] or query["speaker"] not in query["question"]:
+                continue
+            silent = [name for name in talkers if not speaks_near(segments, name, query["gold"])]
+            if silent:
+                other = query["question"].replace(query["speaker"], rng.choice(silent))
+                yield Case(other, source, False, "wrong person", source)
+            stranger = rng.choice([q for q in elsewhere if q["speaker"] and q["speaker"] in q["question"]])
+            moved = stranger["question"].replace(stranger["speaker"], query["speaker"])
+            yield Case(moved, source, False, "wrong topic", source)
+        plain = [query for query in elsewhere if not query["speaker"]]
+        for query in rng.sample(plain, min(len(own), len(plain))):
+            yield Case(query["question"], source, False, "other domain", source)
+        for question in rng.sample(offtopic, 2):
+            yield Case(question, source, False, "off topic", source)
+
+
+def open_cases(queries: list[dict[str, Any]], sources: set[str], rng: random.Random) -> Iterator[Case]:
+    """Questions of several meetings at once; those of domains that are not among them cannot be answered."""
+    inside = {query["domain"] for query in queries if query["source"] in sources}
+    for query in queries:
+        if query["source"] in sources:
+            yield Case(query["question"], None, True, "answerable", query["source"])
+        elif query["domain"] not in inside and not query["speaker"] and rng.random() < 0.5:
+            yield Case(query["question"], None, False, "other domain", query["source"])
+    for question in OFFTOPIC.read_text("utf-8").splitlines():
+        yield Case(question, None, False, "off topic", "offtopic")
+
+
+def signs(index: Index, case: Case, ids: dict[str, str]) -> tuple[tuple[float, ...], tuple[float, ...] | None]:
+    source = ids[case.source] if case.source else None
+    asked = understand(case.question, known_speakers(index, source))
+    wanted = asked.asked.speakers if asked.asked else ()
+    evidence = gather(index, asked, wanted, 8, source)
+    return astuple(evidence.topic_signs), astuple(evidence.speaker_signs) if evidence.speaker_signs else None
+
+
+def with_index(
+    transcripts: Path, stems: set[str], embedder: Embedder, use: Callable[[Index, dict[str, str]], None]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = Path(folder, "corpus")
+        corpus.mkdir()
+        for stem in stems:
+            shutil.copy(transcripts / f"{stem}.json", corpus)
+        ingest([corpus], Path(folder, "index"), embedder, Limits())
+        index = Index.open(Path(folder, "index"), embedder)
+        use(index, {Path(source.path).stem: source.id for source in index.records.sources()})
+        index.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("training_dir", type=Path)
+    parser.add_argument("--signs", type=Path, help="keep the signs of all cases in this file, or take them from it")
+    args = parser.parse_args()
+    if args.signs and args.signs.exists():
+        rows = [(Case(**case), topic, speaker) for case, topic, speaker in json.loads(args.signs.read_text("utf-8"))]
+    else:
+        rows = collect(args.training_dir)
+        if args.signs:
+            args.signs.write_text(json.dumps([(case.__dict__, topic, speaker) for case, topic, speaker in rows]))
+    fit(rows)
+
+
+def collect(training_dir: Path) -> list[tuple[Case, tuple[float, ...], tuple[float, ...] | None]]:
+    rng = random.Random(11)
+    transcripts = training_dir / "transcripts"
+    queries = [json.loads(line) for line in (training_dir / "queries.jsonl").read_text("utf-8").splitlines()]
+    embedder = load_embedder()
+    rows: list[tuple[Case, tuple[float, ...], tuple[float, ...] | None]] = []
+
+    def ask(cases: Iterator[Case]) -> Callable[[Index, dict[str, str]], None]:
+        def use(index: Index, ids: dict[str, str]) -> None:
+            rows.extend((case, *signs(index, case, ids)) for case in cases)
+
+        return use
+
+    stems = {query["source"] for query in queries}
+    by_domain = {d: {q["source"] for q in queries if q["domain"] == d} for d in {q["domain"] for q in queries}}
+    for domain in sorted(by_domain):
+        with_index(transcripts, by_domain[domain], embedder, ask(open_cases(queries, by_domain[domain], rng)))
+        for size in (3, 8):
+            few = set(rng.sample(sorted(by_domain[domain]), min(size, len(by_domain[domain]))))
+            with_index(transcripts, few, embedder, ask(open_cases(queries, few, rng)))
+
+    def everything(index: Index, ids: dict[str, str]) -> None:
+        ask(filtered_cases(queries, transcripts, rng))(index, ids)
+        ask(open_cases(queries, stems, rng))(index, ids)
+
+    with_index(transcripts, stems, embedder, everything)
+    return rows
+
+
+def fit(rows: list[tuple[Case, tuple[float, ...], tuple[float, ...] | None]]) -> None:
+    groups = sorted({case.group for case, _, _ in rows})
+    held_out = set(groups[::4])
+    cases = [case for case, _, _ in rows]
+    train = np.asarray([case.group not in held_out for case in cases])
+    y = np.asarray([case.answerable for case in cases])
+    topic = np.asarray([signs for _, signs, _ in rows])
+    about_topic = np.asarray([case.kind not in ("wrong person",) for case in cases])
+    named = np.asarray([signs is not None for _, _, signs in rows])
+    speaker = np.asarray([signs or (0.0,) * 4 for _, _, signs in rows])
+    topic_model = fitted(topic[train & about_topic], y[train & about_topic])
+    speaker_model = fitted(speaker[train & named], y[train & named])
+    both = np.where(
+        named,
+        np.minimum(topic_model.predict_proba(topic)[:, 1], speaker_model.predict_proba(speaker)[:, 1]),
+        topic_model.predict_proba(topic)[:, 1],
+    )
+    for name, model in (("TOPIC_WEIGHTS", topic_model), ("SPEAKER_WEIGHTS", speaker_model)):
+        weights = ", ".join(f"{w:.3f}" for w in (model.intercept_[0], *model.coef_[0]))
+        print(f"{name} = ({weights})")
+    test = ~train
+    print(f"{train.sum()} cases fitted, {test.sum()} held out")
+    print(f"AUROC held out: {roc_auc_score(y[test], both[test]):.3f}")
+    threshold = float(np.quantile(both[test & y], 0.05))
+    print(f"confidence that 95 % of the answerable reach: {threshold:.3f}")
+    scopes = np.asarray(["one meeting" if case.source else "open" for case in cases])
+    for scope in ("one meeting", "open"):
+        here = test & (scopes == scope)
+        print(
+            f"{scope}: answerable answered {np.mean(both[here & y] >= threshold):.3f}, AUROC {roc_auc_score(y[here], both[here]):.3f}"
+        )
+        for kind in sorted({case.kind for case in cases if not case.answerable}):
+            these = here & np.asarray([case.kind == kind for case in cases])
+            if these.any():
+                print(f"  {kind}: {these.sum()} asked, refused {np.mean(both[these] < threshold):.3f}")
+
+
+def fitted(x: np.ndarray, y: np.ndarray) -> LogisticRegression:
+    """Weights for answerable and unanswerable questions in equal number."""
+    return LogisticRegression(C=10.0, max_iter=5000, class_weight="balanced").fit(x, y)
+
+
+if __name__ == "__main__":
+    main()
