@@ -10,7 +10,7 @@ from pathlib import Path
 from ingest.model import Document, Turn
 from ingest.readers.front_matter import read_front_matter, without_front_matter
 from ingest.readers.interview import Interview, read_interview
-from ingest.readers.prose import ends_sentence, is_wrapped, unclosed_quotations, unquote, written_turn
+from ingest.readers.prose import CLOSING_MARKS, ends_sentence, is_wrapped, unclosed_quotations, unquote, written_turn
 from ingest.sidecar import Sidecar
 from ingest.turns import fold
 
@@ -90,18 +90,20 @@ def _lines(text: str) -> list[_Line]:
     raw = [line.strip() for line in without_front_matter(text).split("\n")]
     width = max(map(len, raw))
     lines: list[_Line] = []
-    joins = False
-    for i, line in enumerate(raw):
-        if line and joins:
-            lines[-1] = replace(lines[-1], text=fold(f"{lines[-1].text} {line}"))
-        elif line:
-            lines.append(_Line(i + 1, fold(line)))
-        following = raw[i + 1] if i + 1 < len(raw) else ""
-        joins = (
-            bool(line and following)
-            and (unclosed_quotations(lines[-1].text) > 0 or is_wrapped(line, following, width))
-            and not _COMMENTARY.match(following)
-        )
+    i = 0
+    while i < len(raw):
+        begin, gathered = i, [raw[i]]
+        unclosed = unclosed_quotations(raw[i])
+        i += 1
+        while i < len(raw) and raw[i] and (unclosed > 0 or is_wrapped(raw[i - 1], raw[i], width)):
+            if _COMMENTARY.match(raw[i]):
+                break
+            if unclosed > 0:
+                unclosed -= sum(raw[i].count(mark) for mark in CLOSING_MARKS[gathered[0][0]])
+            gathered.append(raw[i])
+            i += 1
+        if raw[begin]:
+            lines.append(_Line(begin + 1, fold(" ".join(gathered))))
     return lines
 
 

@@ -55,6 +55,7 @@ def paragraphs(text: str) -> list[Paragraph]:
     lines = text.split("\n")
     widths = _block_widths(lines)
     found: list[Paragraph] = []
+    parts: list[list[str]] = []
     joins = is_below_item = False
     for i, raw in enumerate(lines):
         line = raw.strip()
@@ -70,13 +71,19 @@ def paragraphs(text: str) -> list[Paragraph]:
         continues = joins and paragraph.role == "text"
         indented = is_below_item and paragraph.role == "text" and raw[0] in " \t"
         if continues or indented or (joins and paragraph.role == found[-1].role == "quote"):
-            found[-1] = replace(found[-1], text=f"{found[-1].text} {paragraph.text}", blank_below=paragraph.blank_below)
+            parts[-1].append(paragraph.text)
+            found[-1] = replace(found[-1], blank_below=paragraph.blank_below)
         elif paragraph.text:
             found.append(paragraph)
+            parts.append([paragraph.text])
         is_below_item = bool(found) and found[-1].role == "item"
         following = lines[i + 1].strip() if i + 1 < len(lines) else ""
         joins = paragraph.role != "heading" and is_wrapped(line, following.lstrip("> "), widths[i])
-    clean = (replace(p, text=fold(without_markup(p.text)), is_bold=_is_bold(p.text)) for p in found)
+    texts = (" ".join(lines) for lines in parts)
+    clean = (
+        replace(paragraph, text=fold(without_markup(text)), is_bold=_is_bold(text))
+        for paragraph, text in zip(found, texts, strict=True)
+    )
     return [paragraph for paragraph in clean if paragraph.text]
 
 

@@ -94,9 +94,9 @@ def test_an_e_readers_clippings_are_the_books_words_but_for_the_readers_notes():
     document = read(
         "The Quiet Machine (Elena Fischer)\n- Your Highlight on page 12 | location 123-125 | Added on Sunday\n\n"
         "Machines are quiet when they are loved\n==========\n"
-        "The Quiet Machine (Elena Fischer)\n- Your Note on page 14 | location 150 | Added on Sunday, 3 May 2020\n\n"
+        "The Quiet Machine (Elena Fischer)\n- Your Note on page 14 | location 150 | Added on Sunday\n\n"
         "Compare with Pirsig.\n==========\n"
-        "The Quiet Machine (Elena Fischer)\n- Your Highlight on page 20 | location 200 | Added on Monday, 4 May 2020\n\n"
+        "The Quiet Machine (Elena Fischer)\n- Your Highlight on page 20 | location 200 | Added on Monday\n\n"
         "Oil is a form of attention.\n==========\n"
     )
     assert document.kind == "notes"
