@@ -15,7 +15,7 @@ from app.question import Question, resolve_speaker, understand
 from app.quotes import Scored, Topic, choose_quotes, score_sentences
 from app.settings import Settings
 from index.search import Hit, Index
-from ingest.speakers import Speaker
+from ingest.speakers import Speaker, bare_name
 
 EVIDENCE_HITS = 30
 """Passages that are looked at to judge whether the corpus answers at all."""
@@ -88,7 +88,7 @@ def answer(
     asked = understand(question, names)
     reading: Reading | None = None
     if speaker is not None:
-        wanted: tuple[str, ...] = (filter_speaker(index, speaker),)
+        wanted = filter_speaker(index, speaker)
     elif asked.asked:
         wanted = asked.asked.speakers
         if not asked.asked.certain:
@@ -130,7 +130,7 @@ def search(
         query,
         index.embedder.embed([query])[0],
         top_k,
-        speaker=None if speaker is None else filter_speaker(index, speaker),
+        speakers=() if speaker is None else filter_speaker(index, speaker),
         source_id=source,
         favoured=asked.speakers if asked else (),
     )
@@ -149,11 +149,14 @@ def filter_source(index: Index, source: str | None) -> str | None:
     return source
 
 
-def filter_speaker(index: Index, name: str | None) -> str:
-    """The canonical name for a name given as a filter. Raises UnknownFilterError for nobody, or more than one."""
-    found = resolve_speaker(name or "", index.records.speakers())
-    if len(found) == 1:
-        return found[0]
+def filter_speaker(index: Index, name: str) -> tuple[str, ...]:
+    """The canonical names under which the person called `name` speaks.
+
+    Raises UnknownFilterError for nobody, or more than one person.
+    """
+    found = resolve_speaker(name, index.records.speakers())
+    if len({bare_name(each) for each in found}) == 1:
+        return found
     if found:
         raise UnknownFilterError("speaker", f"{name!r} may be {' or '.join(found)}; name one of them")
     raise UnknownFilterError("speaker", f"there is no speaker {name!r}; `onrecord speakers` lists them")
@@ -170,9 +173,7 @@ def gather(index: Index, asked: Question, wanted: Sequence[str], top_k: int, sou
     if not wanted:
         kept = {hit.passage.id for hit in hits[:top_k]}
         return Evidence(topic, hits, [s for s in scored if s.hit.passage.id in kept], scored, signs, None)
-    own_hits = [
-        hit for name in wanted for hit in index.search(asked.topic, vector, depth, speaker=name, source_id=source)
-    ]
+    own_hits = index.search(asked.topic, vector, depth, speakers=wanted, source_id=source)
     speakers = frozenset(wanted)
     own = score_sentences(topic, own_hits, speakers)
     texts = [hit_text(hit, speakers) for hit in own_hits]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ingest.speakers import Speaker, closest, fold_name
+from ingest.speakers import Speaker, bare_name, closest
 
 _WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*\.?")
 _POSSESSIVE = re.compile(r"['’]s?$")
@@ -147,7 +147,7 @@ class _Names:
         self._speakers = speakers
         for speaker in speakers:
             for spelling in (speaker.name, *speaker.aliases):
-                folded = fold_name(spelling)
+                folded = bare_name(spelling)
                 self._full.setdefault(folded, set()).add(speaker.name)
                 parts = folded.split()
                 if len(parts) > 1:
@@ -158,7 +158,7 @@ class _Names:
         self.longest = max((len(name.split()) + 2 for name in self._full), default=0)
 
     def exact(self, words: str, *, after_the: bool) -> tuple[str, ...]:
-        folded = fold_name(words)
+        folded = bare_name(words)
         capitalised = words[:1].isupper()
         found = self._full.get(folded, set()) if " " in folded or capitalised or after_the else set[str]()
         if not found and capitalised and not after_the and (len(folded) > 2):

@@ -143,7 +143,7 @@ class SentenceTransformersEmbedder:
         except (OSError, ValueError) as error:
             raise ModelError(f"the embedding model {model!r} cannot be loaded: {error}") from error
         self._tokenizer: Any = self._model.tokenizer
-        dimension = self._model.get_sentence_embedding_dimension()
+        dimension = self._model.get_embedding_dimension()
         length = self._model.get_max_seq_length()
         if dimension is None or length is None:
             raise ModelError(f"the embedding model {model!r} does not say its dimension and maximum length")

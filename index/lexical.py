@@ -89,7 +89,7 @@ class LexicalIndex:
         return float(np.log1p((len(self) - n + 0.5) / (n + 0.5)))
 
     def search(
-        self, query: str, limit: int, *, source_id: str | None = None, speaker: str | None = None
+        self, query: str, limit: int, *, source_id: str | None = None, speakers: Sequence[str] = ()
     ) -> tuple[Rows, Scores]:
         """Up to `limit` rows that hold a word of the query and their BM25 (k1 1.2, b 0.75), best first.
 
@@ -99,15 +99,14 @@ class LexicalIndex:
         if not terms or limit == 0:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
         should = tantivy.Occur.Should
-        words = tantivy.Query.boolean_query([(should, self._term("words", term)) for term in terms])
+        words = tantivy.Query.boolean_query(
+            [(should, tantivy.Query.term_query(self._schema, "words", term, "freq")) for term in terms]
+        )
         clauses = [(tantivy.Occur.Must, words)]
-        for field, value in (("source", source_id), ("speaker", speaker)):
-            if value is not None:
-                unscored = tantivy.Query.const_score_query(self._term(field, value), 0.0)
-                clauses.append((tantivy.Occur.Must, unscored))
+        for field, values in (("source", [source_id] if source_id is not None else []), ("speaker", speakers)):
+            if values:
+                either = tantivy.Query.term_set_query(self._schema, field, values)
+                clauses.append((tantivy.Occur.Must, tantivy.Query.const_score_query(either, 0.0)))
         hits = self._searcher.search(tantivy.Query.boolean_query(clauses), limit, count=False).hits
         rows = self._searcher.fast_field_values("row", [address for _, address in hits])
         return np.asarray(rows, dtype=np.int64), np.asarray([score for score, _ in hits], dtype=np.float32)
-
-    def _term(self, field: str, value: str) -> tantivy.Query:
-        return tantivy.Query.term_query(self._schema, field, value, "freq" if field == "words" else "basic")

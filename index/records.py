@@ -211,16 +211,17 @@ class Records:
         )
         return {source_id: (turns, passages) for source_id, turns, passages in found}
 
-    def rows(self, source_id: str | None = None, speaker: str | None = None) -> Rows:
-        """The rows of the passages of a source, or in which a speaker speaks, or both; ascending."""
+    def rows(self, source_id: str | None = None, speakers: Sequence[str] = ()) -> Rows:
+        """The rows of the passages of a source, or in which one of the speakers speaks, or both; ascending."""
         clauses: list[str] = []
         values: list[Any] = []
         if source_id is not None:
             clauses.append("source = (SELECT number FROM source WHERE id = ?)")
             values.append(source_id)
-        if speaker is not None:
-            clauses.append("row IN (SELECT row FROM spoken WHERE speaker = ?)")
-            values.append(speaker)
+        if speakers:
+            marks = ",".join("?" * len(speakers))
+            clauses.append(f"row IN (SELECT row FROM spoken WHERE speaker IN ({marks}))")  # noqa: S608
+            values += speakers
         where = " AND ".join(clauses) or "1"
         found = self._db.execute(f"SELECT row FROM passage WHERE {where} ORDER BY row", values)  # noqa: S608
         return np.asarray([row for (row,) in found.fetchall()], dtype=np.int64)

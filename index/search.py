@@ -104,17 +104,17 @@ class Index:
         vector: Matrix,
         top_k: int = 8,
         *,
-        speaker: str | None = None,
+        speakers: Sequence[str] = (),
         source_id: str | None = None,
         favoured: Sequence[str] = (),
     ) -> list[Hit]:
         """Up to `top_k` passages, best first, for a query and its vector.
 
-        `speaker` (a canonical name) and `source_id` are filters that hold inside both engines, so that they never leave
-        fewer hits than there are. The words of `favoured` speakers count for more.
+        `speakers` (canonical names, any of whom speaks) and `source_id` are filters that hold inside both engines, so
+        that they never leave fewer hits than there are. The words of `favoured` speakers count for more.
         """
-        allowed = self.records.rows(source_id, speaker) if speaker is not None or source_id is not None else None
-        lexical = self.lexical.search(query, CANDIDATES, source_id=source_id, speaker=speaker)
+        allowed = self.records.rows(source_id, speakers) if speakers or source_id is not None else None
+        lexical = self.lexical.search(query, CANDIDATES, source_id=source_id, speakers=speakers)
         rows, evidence = fuse(lexical, self.dense.search(vector, CANDIDATES, allowed))
         scores = smooth(rows, evidence, self.records.source_numbers[rows], self._middles[rows])
         if favoured:

@@ -15,6 +15,8 @@ from ingest.model import Document
 
 _BEFORE = re.compile(r"mr|mrs|ms|miss|mx|dr|prof|professor|hon|honou?rable|rt|right|sir|dame|lord|lady|rev|the")
 _AFTER = re.compile(r"am|ac|as|mp|ms|mla|msp|phd|md|jr|sr|esq|obe|cbe|mbe|kc|qc")
+_BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
+_WORD = re.compile(r"[\w'’]+(?:-[\w'’]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +29,27 @@ class Speaker:
 
 
 def fold_name(name: str) -> str:
-    """What two spellings of one person's name share: no case, accents, honorifics, or bracketed additions.
+    """What two spellings of one name share: no case, accents, punctuation or honorifics.
 
     Honorifics go only from a name that keeps two words without them: "Mr. Hill" and "Mrs. Hill" are two people.
     """
-    plain = unicodedata.normalize("NFKD", re.sub(r"\([^()]*\)|\[[^\[\]]*\]", " ", name))
+    plain = unicodedata.normalize("NFKD", name)
     plain = "".join(c for c in plain if not unicodedata.combining(c)).casefold()
-    words = re.findall(r"[\w'’]+(?:-[\w'’]+)*", plain) or re.findall(r"\S+", plain) or [name.strip()]
-    bare = list(words)
-    while len(bare) > 2 and _BEFORE.fullmatch(bare[0]):
-        bare = bare[1:]
-    while len(bare) > 2 and _AFTER.fullmatch(bare[-1]):
-        bare = bare[:-1]
-    return " ".join(bare)
+    words = _WORD.findall(plain) or [plain.strip()]
+    while len(words) > 2 and _BEFORE.fullmatch(words[0]):
+        words = words[1:]
+    return " ".join(words)
+
+
+def bare_name(name: str) -> str:
+    """The folded name without what labels add to it: `Mr. Bob Ray (Leeds, Lab)` and `Bob Ray MP` are both `bob ray`.
+
+    People are asked for by it. Labels keep their additions, since a citation names its speaker as the document does.
+    """
+    words = fold_name(_BRACKETS.sub(" ", name)).split() or fold_name(name).split()
+    while len(words) > 2 and _AFTER.fullmatch(words[-1]):
+        words = words[:-1]
+    return " ".join(words)
 
 
 def merge_speakers(documents: Iterable[Document]) -> tuple[list[Speaker], dict[str, str]]:
@@ -112,14 +122,14 @@ def closest(words: str, speakers: Iterable[Speaker]) -> tuple[str, ...]:
     A full name is compared word by word with full names, a single word with surnames and first names. More than one
     comes back where the second is nearly as close as the first.
     """
-    folded = fold_name(words)
+    folded = bare_name(words)
     single = " " not in folded
     if len(folded) < SHORTEST_GUESS:
         return ()
     best: dict[str, float] = {}
     for speaker in speakers:
         for spelling in (speaker.name, *speaker.aliases):
-            parts = fold_name(spelling).split()
+            parts = bare_name(spelling).split()
             if single:
                 scores = [likeness(folded, part) for part in {parts[0], parts[-1]} if len(part) >= SHORTEST_GUESS]
             else:
