@@ -16,17 +16,26 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ONRECORD_", extra="ignore", frozen=True)
 
-    index_dir: Path = Field(Path("index/snapshots"), description="where snapshots lie")
+    index_dir: Path = Field(default=Path("index/snapshots"), description="where snapshots lie")
     embedding_model: str = Field(
-        DEFAULT_MODEL, description="the default model, or a path or hub name that sentence-transformers loads"
+        default=DEFAULT_MODEL, description="the default model, or a path or hub name that sentence-transformers loads"
     )
     min_confidence: float = Field(
-        0.5, ge=0, le=1, description="below this confidence the answer is that there is none; docs/evaluation.md"
+        default=0.5,
+        ge=0,
+        le=1,
+        description="below this confidence the answer is that there is none; docs/evaluation.md",
     )
-    max_quotes: int = Field(5, ge=1, le=20, description="most quotations in an answer without an LLM")
-    max_file_bytes: int = Field(32 * MIB, gt=0, description="larger files are refused")
-    max_inflated_bytes: int = Field(256 * MIB, gt=0, description="a compressed document may unpack to this much")
-    max_convert_seconds: float = Field(60.0, gt=0, description="time for turning one HTML, PDF or DOCX file into text")
+    max_quotes: int = Field(default=5, ge=1, le=20, description="most quotations in an answer without an LLM")
+    max_file_bytes: int = Field(default=32 * MIB, gt=0, description="larger files are refused")
+    max_inflated_bytes: int = Field(
+        default=256 * MIB, gt=0, description="a compressed document may unpack to this much"
+    )
+    max_convert_seconds: float = Field(
+        default=60.0, gt=0, description="time for turning one HTML, PDF or DOCX file into text"
+    )
+    max_request_bytes: int = Field(default=MIB, gt=0, description="larger HTTP requests are refused")
+    reload_seconds: float = Field(default=1.0, gt=0, description="how often a server looks for a newer snapshot")
 
     @property
     def limits(self) -> Limits:

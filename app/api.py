@@ -1,0 +1,231 @@
+"""The HTTP API: routes that translate between the shapes of `schemas` and what the index and `answer()` do."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+from typing import Annotated
+
+import structlog
+from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi.responses import RedirectResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.answer import answer, search
+from app.live import LiveIndex
+from app.metrics import Metrics, Observe
+from app.problems import FieldError, add_problem_handlers, problem, problem_responses
+from app.schemas import (
+    AskRequest,
+    AskResponse,
+    SearchRequest,
+    SearchResponse,
+    SourceResponse,
+    SourcesResponse,
+    SpeakersResponse,
+    list_sources,
+    list_speakers,
+    passage_out,
+    turns_out,
+)
+from app.settings import Settings
+from index.embed import Embedder
+from ingest.model import Turn
+
+_log = structlog.get_logger()
+
+_Seconds = Annotated[float | None, Query(ge=0, allow_inf_nan=False, description="seconds from the start")]
+_TurnIndex = Annotated[int | None, Query(ge=0, le=2**31, description="index of a turn; both ends are included")]
+
+
+def create_app(settings: Settings, embedder: Embedder) -> FastAPI:
+    """The app over one index folder; it may still be empty, and is followed from snapshot to snapshot."""
+    live = LiveIndex(settings.index_dir, embedder)
+    metrics = Metrics(live)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        await asyncio.to_thread(live.refresh)
+        following = asyncio.create_task(_follow(live, settings.reload_seconds))
+        yield
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+        live.close()
+
+    app = FastAPI(
+        title="On Record",
+        version=version("onrecord"),
+        description="Ask a collection of transcripts and notes; every claim of an answer cites who said it, and when.",
+        lifespan=lifespan,
+    )
+    app.add_middleware(_BodyLimit, most=settings.max_request_bytes)
+    app.add_middleware(Observe, metrics=metrics)
+    add_problem_handlers(app)
+    _add_probes(app, live, metrics)
+    _add_questions(app, live, metrics, settings)
+    _add_listings(app, live)
+    return app
+
+
+def _add_probes(app: FastAPI, live: LiveIndex, metrics: Metrics) -> None:
+    @app.get("/", include_in_schema=False)
+    def home() -> RedirectResponse:
+        return RedirectResponse("/docs")
+
+    @app.get("/healthz")
+    def healthz() -> dict[str, str]:
+        """200 while the process lives."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", responses=problem_responses(503))
+    def readyz() -> dict[str, str]:
+        """200 when a snapshot is loaded, else 503 with the reason."""
+        with live.use() as index:
+            return {"status": "ready", "snapshot": index.manifest.id}
+
+    @app.get("/metrics", response_class=Response)
+    def prometheus() -> Response:
+        """Prometheus' text format."""
+        return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _add_questions(app: FastAPI, live: LiveIndex, metrics: Metrics, settings: Settings) -> None:
+    problems = problem_responses(400, 413, 415, 422, 503)
+
+    @app.post("/v1/search", responses=problems, dependencies=[Depends(_json_only)])
+    def search_passages(asked: SearchRequest) -> SearchResponse:
+        """The passages that a query finds, best first."""
+        began = time.perf_counter()
+        with live.use() as index:
+            hits = search(index, asked.query, top_k=asked.top_k, speaker=asked.speaker, source=asked.source)
+        took_ms = round((time.perf_counter() - began) * 1000, 3)
+        return SearchResponse(query=asked.query, took_ms=took_ms, passages=[passage_out(hit) for hit in hits])
+
+    @app.post("/v1/ask", responses=problems, dependencies=[Depends(_json_only)])
+    def ask(asked: AskRequest, request: Request) -> AskResponse:
+        """The answer to a question, in verbatim quotations with their citations."""
+        if asked.stream or request.headers.get("accept", "").startswith("text/event-stream"):
+            raise FieldError("stream", "streaming is not available yet; ask for JSON")
+        with live.use() as index:
+            given = answer(
+                index,
+                settings,
+                asked.question,
+                top_k=asked.top_k,
+                speaker=asked.speaker,
+                source=asked.source,
+                conversation_id=asked.conversation_id,
+            )
+        metrics.answer(given.status, given.answerer)
+        return AskResponse.model_validate(given)
+
+
+def _add_listings(app: FastAPI, live: LiveIndex) -> None:
+    @app.get("/v1/sources", responses=problem_responses(503))
+    def sources() -> SourcesResponse:
+        """All documents."""
+        with live.use() as index:
+            return SourcesResponse(sources=list_sources(index.records))
+
+    @app.get("/v1/sources/{source_id}", responses=problem_responses(404, 422, 503))
+    def source(
+        source_id: str,
+        start: _Seconds = None,
+        end: _Seconds = None,
+        first: _TurnIndex = None,
+        last: _TurnIndex = None,
+    ) -> SourceResponse:
+        """A document and its turns, or those between two moments, or between two turns."""
+        by_clock, by_index = (start, end) != (None, None), (first, last) != (None, None)
+        if by_clock and by_index:
+            raise FieldError("first" if first is not None else "last", "cannot be combined with start or end")
+        if start is not None and end is not None and end < start:
+            raise FieldError("end", "must not be before start")
+        if first is not None and last is not None and last < first:
+            raise FieldError("last", "must not be before first")
+        with live.use() as index:
+            listed = next((each for each in list_sources(index.records) if each.id == source_id), None)
+            if listed is None:
+                raise HTTPException(404, f"There is no source {source_id!r}; GET /v1/sources lists them.")
+            turns = index.records.turns(source_id, first or 0, last)
+        if not by_clock:
+            return SourceResponse(source=listed, turns=turns_out(turns, range(first or 0, (first or 0) + len(turns))))
+        if all(turn.start is None for turn in turns):
+            raise FieldError("start" if start is not None else "end", "this source has no clock; use first and last")
+        spoken = _spoken_between(turns, start or 0.0, math.inf if end is None else end)
+        return SourceResponse(source=listed, turns=turns_out([turns[i] for i in spoken], spoken))
+
+    @app.get("/v1/speakers", responses=problem_responses(503))
+    def speakers() -> SpeakersResponse:
+        """All who speak."""
+        with live.use() as index:
+            return SpeakersResponse(speakers=list_speakers(index.records))
+
+
+def _spoken_between(turns: Sequence[Turn], start: float, end: float) -> list[int]:
+    """The indices of the turns of which something is said from `start` to `end`.
+
+    A turn without an end lasts at least to its last cue; a turn without a clock is never among them.
+    """
+    spoken: list[int] = []
+    for i, turn in enumerate(turns):
+        starts = [cue.start for cue in turn.cues if cue.start is not None]
+        if starts and min(starts) <= end and max(*starts, turn.end or 0.0) >= start:
+            spoken.append(i)
+    return spoken
+
+
+async def _follow(live: LiveIndex, seconds: float) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await asyncio.to_thread(live.refresh)
+        except Exception:  # noqa: BLE001  whatever is wrong with a newer index, the older one keeps serving
+            _log.exception("index not refreshed")
+
+
+def _json_only(request: Request) -> None:
+    """Refuses forms, which any web page could have a visitor's browser send here."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise HTTPException(415, "The body must be JSON, sent with Content-Type: application/json.")
+
+
+class _BodyLimit:
+    """ASGI middleware: a body is taken in whole up to a number of bytes, and refused with 413 beyond."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app = app
+        self._most = most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        body = bytearray()
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] != "http.request":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > self._most:
+                refusal = problem(
+                    413, f"The request is larger than {self._most} bytes.", headers={"Connection": "close"}
+                )
+                await refusal(scope, receive, send)
+                return
+        whole: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+
+        async def replay() -> Message:
+            return whole.pop() if whole else await receive()
+
+        await self._app(scope, replay, send)

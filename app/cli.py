@@ -1,0 +1,341 @@
+"""The command line: each command is a thin door to what `ingest`, `index` and `app` do."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypeVar
+
+import typer
+from pydantic import BaseModel, ValidationError
+from typer.main import get_command
+
+from app.errors import AnswerError, UnknownFilterError
+from app.schemas import (
+    AskRequest,
+    AskResponse,
+    SearchRequest,
+    SearchResponse,
+    SourcesResponse,
+    SpeakersResponse,
+    list_sources,
+    list_speakers,
+    passage_out,
+)
+from app.settings import Settings
+from app.terminal import Terminal, one_line, progress_bar
+from index.errors import IndexingError, NoSnapshotError, SnapshotError
+from index.snapshot import current_folder, hold_current
+from ingest.errors import IngestError
+
+if TYPE_CHECKING:
+    from index.build import Flaw, Report
+    from index.search import Index
+
+DONE, FAILED, MISUSED, NO_INDEX = 0, 1, 2, 3
+
+cli = typer.Typer(add_completion=False)
+
+_IndexDir = Annotated[
+    Path | None,
+    typer.Option("--index", metavar="DIR", help="Where the index lies [ONRECORD_INDEX_DIR; index/snapshots]."),
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+_Speaker = Annotated[str | None, typer.Option("--speaker", metavar="NAME", help="Only this person's words.")]
+_Source = Annotated[str | None, typer.Option("--source", metavar="ID", help="Only this source.")]
+_TopK = Annotated[int, typer.Option("--top-k", metavar="N", help="Number of passages, 1 to 100.")]
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and gives its exit code: 0 done, 1 a failure was found, 2 bad usage, 3 no index yet."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # File names and terminals may hold or lack characters that cannot be written otherwise.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = get_command(cli).main(given, prog_name="onrecord", standalone_mode=False)
+        sys.stdout.flush()
+        return code or DONE
+    except BrokenPipeError:
+        # Whoever read our output has gone; the interpreter must not try to flush it once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except KeyboardInterrupt:
+        return 130
+    except typer.TyperException as error:
+        message, code = error.format_message(), error.exit_code
+    except UnknownFilterError as error:
+        message, code = str(error), MISUSED
+    except NoSnapshotError as error:
+        message, code = str(error), NO_INDEX
+    except (IngestError, IndexingError, AnswerError, OSError) as error:
+        message, code = str(error), FAILED
+    typer.echo(f"onrecord: {one_line(message)}", err=True)
+    if "--json" in takewhile(lambda argument: argument != "--", given):
+        _print_json({"error": message})
+    return code
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("onrecord"))
+        raise typer.Exit
+
+
+@cli.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """Ask transcripts and notes a question; every claim of the answer cites who said it, when and where."""
+
+
+@cli.command()
+def ingest(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="[PATH]...", help="Files and folders [default: corpus].")
+    ] = None,
+    index_dir: _IndexDir = None,
+    as_json: _Json = False,
+) -> int:
+    """Bring the index up to date with files and folders; only what changed is embedded again."""
+    from index.build import ingest as build
+    from index.embed import load_embedder
+
+    settings = _settings(index_dir)
+    paths = paths or [Path("corpus")]
+    for path in paths:
+        if not path.exists():
+            raise typer.BadParameter(f"{path} does not exist")
+    embedder = load_embedder(settings.embedding_model)
+    with progress_bar("Embedding") as progress:
+        report = build(paths, settings.index_dir, embedder, settings.limits, progress)
+    if as_json:
+        _print_json(_report(report))
+    else:
+        for flaw in report.warnings:
+            typer.echo(f"warning: {_flaw(flaw)}", err=True)
+        for flaw in report.errors:
+            typer.echo(f"error: {_flaw(flaw)}", err=True)
+        typer.echo(
+            f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged, {report.removed} removed, "
+            f"{len(report.errors)} failed\n"
+            f"{report.passages} passages, {report.embedded} of them embedded now, in {report.seconds:.1f} s"
+        )
+    return FAILED if report.errors else DONE
+
+
+def _report(report: Report) -> dict[str, Any]:
+    return {
+        "snapshot": report.snapshot,
+        "sources": {
+            "added": report.added,
+            "updated": report.updated,
+            "unchanged": report.unchanged,
+            "removed": report.removed,
+            "failed": len(report.errors),
+        },
+        "passages": report.passages,
+        "embedded": report.embedded,
+        "errors": [asdict(flaw) for flaw in report.errors],
+        "warnings": [asdict(flaw) for flaw in report.warnings],
+        "seconds": round(report.seconds, 3),
+    }
+
+
+def _flaw(flaw: Flaw) -> str:
+    where = flaw.path if flaw.line is None else f"{flaw.path}:{flaw.line}"
+    return one_line(f"{where}: {flaw.error}")
+
+
+@cli.command()
+def ask(
+    question: Annotated[str, typer.Argument(metavar="QUESTION")],
+    speaker: _Speaker = None,
+    source: _Source = None,
+    top_k: _TopK = 8,
+    index_dir: _IndexDir = None,
+    as_json: _Json = False,
+) -> None:
+    """Answer a question in verbatim quotations, each with its citation."""
+    from app.answer import answer
+
+    settings = _settings(index_dir)
+    asked = _checked(AskRequest, question=question, speaker=speaker, source=source, top_k=top_k)
+    with _opened(settings) as index:
+        given = answer(index, settings, asked.question, top_k=asked.top_k, speaker=asked.speaker, source=asked.source)
+    if as_json:
+        _print_json(AskResponse.model_validate(given).model_dump())
+    else:
+        Terminal().answer(given)
+
+
+@cli.command()
+def search(
+    query: Annotated[str, typer.Argument(metavar="QUERY")],
+    speaker: _Speaker = None,
+    source: _Source = None,
+    top_k: _TopK = 8,
+    index_dir: _IndexDir = None,
+    as_json: _Json = False,
+) -> None:
+    """List the passages that a query finds, best first."""
+    from app.answer import search as find
+
+    asked = _checked(SearchRequest, query=query, speaker=speaker, source=source, top_k=top_k)
+    with _opened(_settings(index_dir)) as index:
+        began = time.perf_counter()
+        hits = find(index, asked.query, top_k=asked.top_k, speaker=asked.speaker, source=asked.source)
+        took_ms = round((time.perf_counter() - began) * 1000, 3)
+    passages = [passage_out(hit) for hit in hits]
+    if as_json:
+        _print_json(SearchResponse(query=query, took_ms=took_ms, passages=passages).model_dump())
+    else:
+        Terminal().passages(passages)
+
+
+@cli.command()
+def sources(index_dir: _IndexDir = None, as_json: _Json = False) -> None:
+    """List the documents in the index."""
+    with _opened(_settings(index_dir)) as index:
+        listed = list_sources(index.records)
+    if as_json:
+        _print_json(SourcesResponse(sources=listed).model_dump())
+    else:
+        rows = [(s.id, s.title, s.kind, s.date, ", ".join(s.speakers), s.turns, s.passages) for s in listed]
+        Terminal().table(("id", "title", "kind", "date", "speakers", "turns", "passages"), rows)
+
+
+@cli.command()
+def speakers(index_dir: _IndexDir = None, as_json: _Json = False) -> None:
+    """List who speaks in the index."""
+    with _opened(_settings(index_dir)) as index:
+        listed = list_speakers(index.records)
+    if as_json:
+        _print_json(SpeakersResponse(speakers=listed).model_dump())
+    else:
+        rows = [(s.name, ", ".join(s.aliases), s.turns, ", ".join(s.sources)) for s in listed]
+        Terminal().table(("name", "also", "turns", "sources"), rows)
+
+
+@cli.command()
+def status(index_dir: _IndexDir = None, as_json: _Json = False) -> None:
+    """Say what the index holds."""
+    held = hold_current(_settings(index_dir).index_dir)
+    try:
+        size = sum(file.stat().st_size for file in held.folder.rglob("*") if file.is_file())
+        manifest = held.manifest
+    finally:
+        held.close()
+    described: dict[str, Any] = {
+        "snapshot": manifest.id,
+        "created": manifest.created,
+        "folder": str(held.folder),
+        "model": manifest.model,
+        "dimension": manifest.dimension,
+        **manifest.counts,
+        "bytes": size,
+    }
+    if as_json:
+        _print_json(described)
+    else:
+        Terminal().table(("", ""), described.items())
+
+
+@cli.command()
+def verify(index_dir: _IndexDir = None, as_json: _Json = False) -> int:
+    """Check every checksum and cross-reference of the index."""
+    from index.search import verify as check
+
+    folder = _settings(index_dir).index_dir
+    snapshot: str | None = None
+    try:
+        snapshot = current_folder(folder).name
+        problems = check(folder)
+    except SnapshotError as error:
+        problems = [str(error)]
+    if as_json:
+        _print_json({"ok": not problems, "snapshot": snapshot, "problems": problems})
+    else:
+        typer.echo("\n".join(map(one_line, problems)) or "ok")
+    return FAILED if problems else DONE
+
+
+@cli.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    index_dir: _IndexDir = None,
+    as_json: _Json = False,
+) -> None:
+    """Serve the HTTP API until SIGTERM or Ctrl-C."""
+    from app.server import listen, run
+    from index.embed import load_embedder
+
+    settings = _settings(index_dir)
+    with listen(host, port) as listening:
+        address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+        embedder = load_embedder(settings.embedding_model)
+        if as_json:
+            _print_json({"url": address})
+        else:
+            typer.echo(f"On Record listens on {address}")
+        try:
+            current_folder(settings.index_dir)
+        except IndexingError as error:
+            typer.echo(f"onrecord: {one_line(str(error))}", err=True)
+        sys.stdout.flush()
+        run(settings, embedder, listening)
+
+
+def _settings(index_dir: Path | None) -> Settings:
+    try:
+        return Settings() if index_dir is None else Settings(index_dir=index_dir)
+    except ValidationError as error:
+        raise typer.BadParameter(_reasons(error, "ONRECORD_{}".format)) from error
+
+
+def _checked(model: type[_Model], **fields: str | int | None) -> _Model:
+    """The request that the same fields would make over HTTP, held to the same rules."""
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        raise typer.BadParameter(_reasons(error, lambda field: field.replace("_", "-"))) from error
+
+
+def _reasons(error: ValidationError, name: Callable[[str], str]) -> str:
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{name(str(each['loc'][0]))}: {each['msg'].removeprefix('Value error, ')}" for each in found)
+
+
+@contextmanager
+def _opened(settings: Settings) -> Generator[Index]:
+    from index.embed import load_embedder
+    from index.search import Index
+
+    current_folder(settings.index_dir)  # before a model is loaded in vain
+    index = Index.open(settings.index_dir, load_embedder(settings.embedding_model))
+    try:
+        yield index
+    finally:
+        index.close()
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    out: TextIO = sys.stdout
+    if isinstance(out, io.TextIOWrapper):
+        out.reconfigure(encoding="utf-8")  # as RFC 8259 has it, whatever the terminal speaks
+    typer.echo(json.dumps(document, ensure_ascii=False))

@@ -1,0 +1,93 @@
+"""Errors over HTTP: everything that is not a success is a problem document (RFC 9457)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from app.errors import UnknownFilterError
+from index.errors import NoSnapshotError
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 5
+
+
+class Problem(BaseModel):
+    """`errors` has a `field` and a `message` for each part of a request that is at fault."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    errors: list[dict[str, str]] | None = None
+
+
+class FieldError(Exception):
+    """A part of a request that is well-formed, and still cannot be served."""
+
+    def __init__(self, field: str, message: str) -> None:
+        self.field = field
+        super().__init__(message)
+
+
+def problem(
+    status: int,
+    detail: str,
+    *,
+    errors: Sequence[tuple[str, str]] = (),
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """A response; `errors` are (field, message) pairs."""
+    named = [{"field": field, "message": message} for field, message in errors]
+    body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=named or None)
+    return JSONResponse(body.model_dump(exclude_none=True), status, headers, MEDIA_TYPE)
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What the OpenAPI document says of these statuses."""
+    content = {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Makes every error of the app a problem document."""
+    app.exception_handler(RequestValidationError)(_not_valid)
+    app.exception_handler(FieldError)(_field)
+    app.exception_handler(UnknownFilterError)(_field)
+    app.exception_handler(NoSnapshotError)(_no_snapshot)
+    app.exception_handler(HTTPException)(_http)
+    app.exception_handler(Exception)(_unforeseen)
+
+
+def _not_valid(request: Request, error: RequestValidationError) -> JSONResponse:
+    found: list[tuple[str, str]] = []
+    for each in error.errors():
+        if each["type"] == "json_invalid":
+            reason = f"is not JSON: {each['ctx']['error']} at character {each['loc'][-1]}"
+            return problem(400, f"The body {reason}.", errors=[("body", reason)])
+        where, *path = each["loc"]
+        found.append((".".join(map(str, path)) or str(where), str(each["msg"]).removeprefix("Value error, ")))
+    return problem(422, "; ".join(f"{field}: {message}" for field, message in found), errors=found)
+
+
+def _field(request: Request, error: FieldError | UnknownFilterError) -> JSONResponse:
+    return problem(422, f"{error.field}: {error}", errors=[(error.field, str(error))])
+
+
+def _no_snapshot(request: Request, error: NoSnapshotError) -> JSONResponse:
+    return problem(503, str(error), headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def _http(request: Request, error: HTTPException) -> JSONResponse:
+    return problem(error.status_code, error.detail, headers=error.headers)
+
+
+def _unforeseen(request: Request, error: Exception) -> JSONResponse:
+    return problem(500, "Something went wrong here; the server's log has the details.")
