@@ -44,7 +44,7 @@ def served(live: LiveIndex) -> list[str]:
 def test_an_index_appears_and_is_replaced(put: Put, index_dir: Path, embedder: Embedder) -> None:
     live = LiveIndex(index_dir, embedder)
     live.refresh()
-    with pytest.raises(NoSnapshotError, match="no index in .* yet: run `onrecord ingest` first"), live.use():
+    with pytest.raises(NoSnapshotError, match=r"no index in .* yet: run `onrecord ingest` first"), live.use():
         pass
     put(talk="Ships are built of oak.")
     live.refresh()
