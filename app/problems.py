@@ -86,7 +86,9 @@ def _no_snapshot(request: Request, error: NoSnapshotError) -> JSONResponse:
 
 
 def _http(request: Request, error: HTTPException) -> JSONResponse:
-    return problem(error.status_code, error.detail, headers=error.headers)
+    # FastAPI's one use of 400: bytes that are not UTF-8, numbers too long, brackets too deep.
+    errors = [("body", "cannot be read as JSON")] if error.status_code == HTTPStatus.BAD_REQUEST else []
+    return problem(error.status_code, error.detail, errors=errors, headers=error.headers)
 
 
 def _unforeseen(request: Request, error: Exception) -> JSONResponse:
