@@ -21,6 +21,8 @@ EVIDENCE_HITS = 30
 """Passages that are looked at to judge whether the corpus answers at all."""
 NEAR_MISS_SIMILARITY = 0.35
 NEAR_MISSES = 3
+UNKNOWN_FACTOR = 0.7
+"""What is left of the confidence where the question asks for somebody whom no label names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,9 @@ def answer(
     sure = evidence.confidence
     citations: tuple[Citation, ...] = ()
     near: tuple[Citation, ...] = ()
-    if sure >= settings.min_confidence and not asked.unknown:
+    if asked.unknown:
+        sure *= UNKNOWN_FACTOR
+    if sure >= settings.min_confidence and not asked.stranger:
         citations = tuple(choose_quotes(evidence.scored, settings.max_quotes))
     if citations:
         text = _quoted(citations, asked, reading)
@@ -186,6 +190,8 @@ def _quoted(citations: Sequence[Citation], asked: Question, reading: Reading | N
     lines: list[str] = []
     if reading and asked.asked:
         lines.append(f"Reading “{asked.asked.text}” as {reading.speaker}.")
+    if asked.unknown:
+        lines.append(f"Nobody here is called {asked.unknown}. On the topic:")
     group: tuple[str | None, str] | None = None
     for citation in citations:
         if group != (citation.speaker, citation.source.id):
@@ -203,8 +209,12 @@ def _near_misses(evidence: Evidence) -> tuple[Citation, ...]:
 
 
 def _nothing(index: Index, asked: Question, wanted: Sequence[str], near: Sequence[Citation]) -> str:
-    found = [f"{c.speaker or c.source.title} at {c.timestamp or c.locator or c.source.title}" for c in near]
-    instead = f" What comes nearest: {'; '.join(found)}." if found else ""
+    places: dict[str, list[str]] = {}
+    for c in near:
+        where = c.timestamp or c.locator
+        places.setdefault(c.speaker or c.source.title, []).extend([where] if where else [])
+    found = "; ".join(f"{who} ({', '.join(where)})" if where else who for who, where in places.items())
+    instead = f" What comes nearest: {found}." if found else ""
     if asked.unknown:
         return f"Nobody called {asked.unknown} speaks in these documents.{instead}"
     if wanted:

@@ -46,8 +46,8 @@ class SpeakerSigns:
     lacking: float
 
 
-TOPIC_WEIGHTS = (-5.0, 8.0, 2.0, 2.0, 1.5, -0.1, 0.0)
-SPEAKER_WEIGHTS = (0.0, 4.0, -8.0, 2.0, -3.0)
+TOPIC_WEIGHTS = (-9.761, 8.429, 14.242, 4.583, -0.429, -0.324, 0.202)
+SPEAKER_WEIGHTS = (-7.433, 16.293, -0.493, 3.093, -0.094)
 """Intercept first, then a weight for each sign in order."""
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ingest.names import is_english_word, is_full_name
 from ingest.speakers import Speaker, bare_name, closest
 
 _WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*\.?")
@@ -78,12 +79,17 @@ class Mention:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question as understood. `asked` is whose words it asks for, `unknown` a name so asked for that nobody has."""
+    """A question as understood.
+
+    `asked` is whose words it asks for, `unknown` whom it so asks for without that anybody is called so; `stranger` is
+    true where that is a person's name, false where it may be a title ("the Deputy Minister").
+    """
 
     text: str
     topic: str
     asked: Mention | None = None
     unknown: str | None = None
+    stranger: bool = False
 
 
 def understand(text: str, speakers: Sequence[Speaker]) -> Question:
@@ -93,7 +99,10 @@ def understand(text: str, speakers: Sequence[Speaker]) -> Question:
     unknown = next((mention.text for mention in mentions if mention.asked and not mention.speakers), None)
     if asked and any(_joined(text, asked, other) for other in mentions):
         asked = None  # what two people said to each other is in the words of both
-    return Question(text, _topic(text, asked), asked, None if asked else unknown)
+    if asked or not unknown:
+        return Question(text, _topic(text, asked), asked)
+    title = not is_full_name(unknown) and all(is_english_word(word) for word in unknown.split())
+    return Question(text, _topic(text, None), None, unknown, stranger=not title)
 
 
 def _joined(text: str, one: Mention, other: Mention) -> bool:
@@ -161,7 +170,7 @@ class _Names:
         folded = bare_name(words)
         capitalised = words[:1].isupper()
         found = self._full.get(folded, set()) if " " in folded or capitalised or after_the else set[str]()
-        if not found and capitalised and not after_the and (len(folded) > 2):
+        if not found and capitalised and not after_the:
             found = self._parts.get(folded, set())
         if not found and after_the:
             found = self._roles.get(words.casefold(), set())

@@ -17,21 +17,34 @@ from ingest.model import Span, Turn
 
 COVERAGE_WEIGHT = 0.2
 PASSAGE_WEIGHT = 0.2
-NOBODY_PENALTY = 0.15
+NOBODY_PENALTY = 0.25
 """Words of nobody in particular (a summary, a biography) come after what people said."""
 QUESTION_PENALTY = 0.10
 SHORT_PENALTY = 0.15
 SHORT_WORDS = 6
 UNFINISHED_PENALTY = 0.05
+PROCEDURE_PENALTY = 0.10
+"""Sentences that only hand over to the next item or speaker echo the question best of all, and answer nothing."""
+ANSWER_SHARE = 0.85
+ANSWER_SENTENCES = 3
+"""Of the turn after a question, so many sentences count as this much of how well the question fits."""
 WHOLE_TURN_WORDS = 60
 """A turn up to this length is quoted whole, a longer one by sentences up to this length."""
-CUTOFF = 0.22
+CUTOFF = 0.4
 """How far below the best sentence another may score and still be quoted."""
+MIN_SIMILARITY = 0.4
+MIN_COVERAGE = 0.4
+"""A further quotation must reach one of the two: beside a good answer a loose one only distracts."""
 SAME_WORDS = 0.6
 """Share of words in common from which two quotations say the same thing."""
 
 _NO_ANTECEDENT = re.compile(
     r"(?:(?:and|but|so|because|then)\s+)?(?:it|that|this|these|those|they|he|she|which)(?:['’]s|['’]re)?\b",
+    re.IGNORECASE,
+)
+_PROCEDURE = re.compile(
+    r"\b(?:mov(?:e|ing) on|turn(?:ing)? (?:now )?to|go(?:ing)? (?:now )?to talk|over to|hand(?:ing)? (?:it )?over"
+    r"|next (?:item|question|slide|topic|speaker|point)|questions? from|thank you)\b",
     re.IGNORECASE,
 )
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
@@ -41,7 +54,8 @@ _WORD = re.compile(r"\w+(?:['’]\w+)*")
 class Scored:
     """Consecutive sentences of one turn of a passage, and how well the best of them answers.
 
-    `similarity` is the cosine with the topic, `score` weighs in what else makes a good quotation.
+    `similarity` is the cosine with the topic and `coverage` the share of its words held; `score` weighs in what else
+    makes a good quotation.
     """
 
     hit: Hit
@@ -49,6 +63,7 @@ class Scored:
     last: int
     score: float
     similarity: float
+    coverage: float
 
 
 class Topic:
@@ -72,17 +87,40 @@ def score_sentences(topic: Topic, hits: Sequence[Hit], speakers: Set[str] | None
     best = max((hit.score for hit in hits), default=1.0)
     for hit in hits:
         similarities = hit.similarities(topic.vector)
-        for i, (sentence, similarity) in enumerate(zip(hit.passage.sentences, similarities, strict=True)):
+        for i, answered in enumerate(_answered(hit, similarities)):
+            sentence = hit.passage.sentences[i]
             turn = hit.turns[sentence.turn]
-            if speakers is not None and turn.speaker not in speakers:
-                continue
-            text = turn.text[sentence.begin : sentence.end]
-            score = similarity + COVERAGE_WEIGHT * topic.coverage(f"{text} {turn.note}")
-            score += PASSAGE_WEIGHT * hit.score / best
-            score -= NOBODY_PENALTY * (turn.speaker is None) + QUESTION_PENALTY * text.endswith("?")
-            score -= SHORT_PENALTY * (len(text.split()) < SHORT_WORDS) + UNFINISHED_PENALTY * (text[-1].isalnum())
-            scored.append(Scored(hit, i, i, score, similarity))
+            if speakers is None or turn.speaker in speakers:
+                text = turn.text[sentence.begin : sentence.end]
+                score = max(similarities[i], ANSWER_SHARE * answered)
+                coverage = topic.coverage(f"{text} {turn.note}")
+                score += COVERAGE_WEIGHT * coverage + PASSAGE_WEIGHT * hit.score / best - _penalty(text, turn)
+                scored.append(Scored(hit, i, i, score, similarities[i], coverage))
     return sorted(scored, key=lambda s: -s.score)
+
+
+def _answered(hit: Hit, similarities: Sequence[float]) -> list[float]:
+    """For each sentence, the similarity of the question that it is among the first to answer, else 0."""
+    answered: list[float] = []
+    question, asker, left = 0.0, -1, 0
+    for sentence, similarity in zip(hit.passage.sentences, similarities, strict=True):
+        answers = left > 0 and sentence.turn != asker
+        answered.append(question if answers else 0.0)
+        if hit.turns[sentence.turn].text[: sentence.end].endswith("?"):
+            question, asker, left = similarity, sentence.turn, ANSWER_SENTENCES
+        elif answers:
+            left -= 1
+    return answered
+
+
+def _penalty(text: str, turn: Turn) -> float:
+    return (
+        NOBODY_PENALTY * (turn.speaker is None)
+        + QUESTION_PENALTY * text.endswith("?")
+        + PROCEDURE_PENALTY * (_PROCEDURE.search(text) is not None)
+        + SHORT_PENALTY * (len(text.split()) < SHORT_WORDS)
+        + UNFINISHED_PENALTY * text[-1].isalnum()
+    )
 
 
 def choose_quotes(scored: Sequence[Scored], limit: int) -> list[Citation]:
@@ -94,6 +132,8 @@ def choose_quotes(scored: Sequence[Scored], limit: int) -> list[Citation]:
     for candidate in scored:
         if len(chosen) == limit or candidate.score < scored[0].score - CUTOFF:
             break
+        if chosen and candidate.similarity < MIN_SIMILARITY and candidate.coverage < MIN_COVERAGE:
+            continue
         whole = _completed(candidate)
         if not any(_overlap(whole, other) or _same(whole, other) for other in chosen):
             chosen.append(whole)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import shutil
 import tempfile
 from collections import defaultdict
@@ -33,7 +34,8 @@ from index.search import Index
 from ingest.limits import Limits
 
 OFFTOPIC = Path(__file__).with_name("offtopic.txt")
-NEIGHBOURHOOD_SECONDS = 30.0
+NEIGHBOURHOOD_SECONDS = 5.0
+WORD = re.compile(r"[a-z]{5,}")
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def filtered_cases(queries: list[dict[str, Any]], transcripts: Path, rng: random
         by_source[query["source"]].append(query)
     domains = {query["source"]: query["domain"] for query in queries}
     offtopic = OFFTOPIC.read_text("utf-8").splitlines()
+    foreign = {d: rare_words(transcripts, {s for s in domains if domains[s] != d}) for d in set(domains.values())}
     for source, own in by_source.items():
         segments = json.loads((transcripts / f"{source}.json").read_text("utf-8"))["segments"]
         words: dict[str, int] = defaultdict(int)
@@ -75,8 +78,8 @@ def filtered_cases(queries: list[dict[str, Any]], transcripts: Path, rng: random
             if not query["speaker"] or query["speaker"] not in query["question"]:
                 continue
             silent = [name for name in talkers if not speaks_near(segments, name, query["gold"])]
-            if silent:
-                other = query["question"].replace(query["speaker"], rng.choice(silent))
+            for name in rng.sample(silent, min(3, len(silent))):
+                other = query["question"].replace(query["speaker"], name)
                 yield Case(other, source, False, "wrong person", source)
             stranger = rng.choice([q for q in elsewhere if q["speaker"] and q["speaker"] in q["question"]])
             moved = stranger["question"].replace(stranger["speaker"], query["speaker"])
@@ -86,6 +89,46 @@ def filtered_cases(queries: list[dict[str, Any]], transcripts: Path, rng: random
             yield Case(query["question"], source, False, "other domain", source)
         for question in rng.sample(offtopic, 2):
             yield Case(question, source, False, "off topic", source)
+        yield from short_cases(segments, foreign[domains[source]], source, rng)
+
+
+def short_cases(segments: list[dict[str, Any]], foreign: list[str], source: str, rng: random.Random) -> Iterator[Case]:
+    """Questions of one or two rare words: said, said only by others, and never said there."""
+    said: dict[str, set[str]] = defaultdict(set)
+    for segment in segments:
+        for word in set(WORD.findall(segment["body"].lower())):
+            said[word].add(segment["speaker"])
+    counts: dict[str, int] = defaultdict(int)
+    for segment in segments:
+        for word in set(WORD.findall(segment["body"].lower())):
+            counts[word] += 1
+    rare = sorted(word for word, count in counts.items() if 1 <= count <= 4)
+    absent = [word for word in foreign if word not in counts]
+    speakers = sorted({segment["speaker"] for segment in segments})
+    for word in rng.sample(rare, min(6, len(rare))):
+        plain = rng.choice(["What was said about {}?", "what is {}?", "why {}?", "{}"]).format(word)
+        yield Case(plain, source, True, "answerable word", source)
+        who = rng.choice(sorted(said[word]))
+        asked = rng.choice(["What did {} say about {}?", "what does {} think of {}?"])
+        yield Case(asked.format(who, word), source, True, "answerable word", source)
+        others = [name for name in speakers if name not in said[word]]
+        if others:
+            yield Case(asked.format(rng.choice(others), word), source, False, "wrong person's word", source)
+    for word in rng.sample(absent, min(6, len(absent))):
+        plain = rng.choice(["What was said about {}?", "what is {}?", "why {}?", "{}"]).format(word)
+        yield Case(plain, source, False, "absent word", source)
+        asked = rng.choice(["What did {} say about {}?", "what does {} think of {}?"])
+        yield Case(asked.format(rng.choice(speakers), word), source, False, "absent word", source)
+
+
+def rare_words(transcripts: Path, sources: set[str]) -> list[str]:
+    """Words that few of the meetings hold, sorted."""
+    counts: dict[str, int] = defaultdict(int)
+    for source in sources:
+        text = (transcripts / f"{source}.json").read_text("utf-8")
+        for word in {w for s in json.loads(text)["segments"] for w in WORD.findall(s["body"].lower())}:
+            counts[word] += 1
+    return sorted(word for word, count in counts.items() if count <= 3)
 
 
 def open_cases(queries: list[dict[str, Any]], sources: set[str], rng: random.Random) -> Iterator[Case]:
@@ -172,7 +215,7 @@ def fit(rows: list[tuple[Case, tuple[float, ...], tuple[float, ...] | None]]) ->
     train = np.asarray([case.group not in held_out for case in cases])
     y = np.asarray([case.answerable for case in cases])
     topic = np.asarray([signs for _, signs, _ in rows])
-    about_topic = np.asarray([case.kind not in ("wrong person",) for case in cases])
+    about_topic = np.asarray([not case.kind.startswith("wrong person") for case in cases])
     named = np.asarray([signs is not None for _, _, signs in rows])
     speaker = np.asarray([signs or (0.0,) * 4 for _, _, signs in rows])
     topic_model = fitted(topic[train & about_topic], y[train & about_topic])
@@ -193,9 +236,8 @@ def fit(rows: list[tuple[Case, tuple[float, ...], tuple[float, ...] | None]]) ->
     scopes = np.asarray(["one meeting" if case.source else "open" for case in cases])
     for scope in ("one meeting", "open"):
         here = test & (scopes == scope)
-        print(
-            f"{scope}: answerable answered {np.mean(both[here & y] >= threshold):.3f}, AUROC {roc_auc_score(y[here], both[here]):.3f}"
-        )
+        answered, auroc = np.mean(both[here & y] >= threshold), roc_auc_score(y[here], both[here])
+        print(f"{scope}: answerable answered {answered:.3f}, AUROC {auroc:.3f}")
         for kind in sorted({case.kind for case in cases if not case.answerable}):
             these = here & np.asarray([case.kind == kind for case in cases])
             if these.any():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rapidfuzz import fuzz
 
 from ingest.model import Person
-from ingest.readers.names import FULL_NAME, canonical, is_full_name, same_person
+from ingest.names import FULL_NAME, canonical, is_full_name, same_person
 
 _TALKS_WITH = (
     r"(?:interviews|interviewed|is joined by|welcomes|welcomed"

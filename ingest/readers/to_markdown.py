@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from xml.parsers.expat import ExpatError
 
-from ingest.readers.names import is_english_word
+from ingest.names import is_english_word
 from ingest.readers.prose import ends_sentence
 from ingest.turns import fold
 
