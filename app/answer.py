@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import Sequence
@@ -197,10 +198,16 @@ def _quoted(citations: Sequence[Citation], asked: Question, reading: Reading | N
         if group != (citation.speaker, citation.source.id):
             group = (citation.speaker, citation.source.id)
             who = f"{citation.speaker}, in" if citation.speaker else "From"
-            lines.append(f"{who} {citation.source.title}:")
+            lines.append(f"{_unmarked(f'{who} {citation.source.title}')}:")
         where = citation.timestamp or citation.locator
-        lines.append(f"“{citation.quote}” [{citation.marker}]" + (f" ({where})" if where else ""))
+        place = f" ({_unmarked(where)})" if where else ""
+        lines.append(f"“{_unmarked(citation.quote)}” [{citation.marker}]{place}")
     return "\n".join(lines)
+
+
+def _unmarked(text: str) -> str:
+    """Words of a document with an invisible word joiner in whatever looks like one of our markers: `[1]`."""
+    return re.sub(r"\[(?=\d+\])", "[\u2060", text)
 
 
 def _near_misses(evidence: Evidence) -> tuple[Citation, ...]:
@@ -213,12 +220,12 @@ def _nothing(index: Index, asked: Question, wanted: Sequence[str], near: Sequenc
     for c in near:
         where = c.timestamp or c.locator
         places.setdefault(c.speaker or c.source.title, []).extend([where] if where else [])
-    found = "; ".join(f"{who} ({', '.join(where)})" if where else who for who, where in places.items())
+    found = _unmarked("; ".join(f"{who} ({', '.join(where)})" if where else who for who, where in places.items()))
     instead = f" What comes nearest: {found}." if found else ""
     if asked.unknown:
         return f"Nobody called {asked.unknown} speaks in these documents.{instead}"
     if wanted:
         return f"{' or '.join(wanted)} does not speak about that in these documents.{instead}"
-    titles = [source.title for source in index.records.sources()]
+    titles = [_unmarked(source.title) for source in index.records.sources()]
     shown = "; ".join(titles[:5]) + (f"; and {len(titles) - 5} more" if len(titles) > 5 else "")
     return f"These documents do not answer that.{instead} They are: {shown}."
