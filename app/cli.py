@@ -204,7 +204,7 @@ def search(
     if as_json:
         _print_json(SearchResponse(query=query, took_ms=took_ms, passages=passages).model_dump())
     else:
-        Terminal().passages(passages)
+        Terminal().passages(query, passages)
 
 
 @cli.command()
@@ -305,7 +305,7 @@ def _settings(index_dir: Path | None) -> Settings:
     try:
         return Settings() if index_dir is None else Settings(index_dir=index_dir)
     except ValidationError as error:
-        raise typer.BadParameter(_reasons(error, "ONRECORD_{}".format)) from error
+        raise typer.BadParameter(_reasons(error, lambda field: f"ONRECORD_{field.upper()}")) from error
 
 
 def _checked(model: type[_Model], **fields: str | int | None) -> _Model:

@@ -23,7 +23,11 @@ WIDEST = 88
 EXCERPT = 400
 """Characters of a passage that a list of results shows."""
 
+LEAD_IN = 80
+"""Characters shown before the first word that matches."""
+
 _BOLD, _DIM = Style(bold=True), Style(dim=True)
+_WORD = re.compile(r"\w+")
 # A document may hold what a terminal would obey: escape sequences, and overrides of the direction of writing.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -93,13 +97,13 @@ class Terminal:
     ) -> None:
         """A line that ends in a source: its title is the link in a terminal, else the address has its own line."""
         linked = url if self._width is not None else None
-        after = f" · {date}" if date else ""
-        self.line(*before, Text(one_line(title), Style(link=linked)), one_line(after))
+        after = f" · {one_line(date)}" if date else ""
+        self.line(*before, Text(one_line(title), Style(link=linked)), after)
         if url and not linked:
             self.line(indent + url)
 
-    def passages(self, passages: Iterable[PassageOut]) -> None:
-        """Ranked passages, each with an excerpt."""
+    def passages(self, query: str, passages: Iterable[PassageOut]) -> None:
+        """Ranked passages, each with the part of it that holds most words of the query."""
         for passage in passages:
             who = one_line(", ".join(passage.speakers))
             where = one_line(passage.timestamp or passage.locator or "")
@@ -110,22 +114,33 @@ class Terminal:
                 f"{where} · " if where else "",
             ]
             self._located(before, passage.source.title, passage.source.date, passage.url, "    ")
-            self.prose(textwrap.shorten(passage.text, EXCERPT, placeholder=" …"), indent="    ")
+            self.prose(_excerpt(passage.text, query), indent="    ")
 
     def table(self, headings: Sequence[str], rows: Iterable[Sequence[str | int | None]]) -> None:
         """A table in a terminal; else a line a row, with tabs between and no headings, as other programs want it."""
         cells = [["" if cell is None else one_line(str(cell)) for cell in row] for row in rows]
         if self._width is None:
-            for row in cells:
-                self.line("\t".join(row))
+            # Past rich, which would make spaces of the tabs.
+            sys.stdout.writelines("\t".join(row) + "\n" for row in cells)
             return
         from rich import box
         from rich.table import Table
 
-        table = Table(*headings, box=box.SIMPLE_HEAD)
+        table = Table(box=box.SIMPLE_HEAD, show_header=any(headings))
+        for number, heading in enumerate(headings):
+            table.add_column(heading, no_wrap=number == 0)  # what names a row is there to be copied
         for row in cells:
             table.add_row(*(Text(cell) for cell in row))
         self._console.print(table, soft_wrap=False)
+
+
+def _excerpt(text: str, query: str) -> str:
+    """Up to `EXCERPT` characters of a text, whole words, from a little before the words of the query on."""
+    wanted = {word.casefold() for word in _WORD.findall(query)}
+    found = [match.start() for match in _WORD.finditer(text) if match.group().casefold() in wanted]
+    densest = max(found, key=lambda start: sum(start <= other < start + EXCERPT for other in found), default=0)
+    begin = text.find(" ", densest - LEAD_IN, densest) + 1 if densest > LEAD_IN else 0
+    return ("… " if begin else "") + textwrap.shorten(text[begin:], EXCERPT, placeholder=" …")
 
 
 @contextmanager
