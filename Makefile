@@ -30,10 +30,9 @@ serve: sample ## serve the HTTP API on http://127.0.0.1:8000
 setup: .venv/.runtime ## install what the program needs
 
 # A file removed or renamed shows in the time of its folder, one moved in with an old date in its change time.
-sample: .venv/.runtime ## ingest corpus/, if it or the program changed
+sample: .venv/.runtime ## ingest corpus/, if anything in it changed
 	@if [ ! -e .venv/.sample ] || [ ! -e "$${ONRECORD_INDEX_DIR:-index/snapshots}/CURRENT" ] || [ -n "$$(find corpus \
-	    ingest/*.py ingest/*/*.py index/*.py .venv/.runtime \( -newer .venv/.sample -o -cnewer .venv/.sample \) \
-	    -print | head -n 1)" ]; then \
+	    .venv/.runtime \( -newer .venv/.sample -o -cnewer .venv/.sample \) -print | head -n 1)" ]; then \
 	  touch .venv/.sample.new && $(BIN)/onrecord ingest corpus && mv .venv/.sample.new .venv/.sample; \
 	fi
 
