@@ -8,7 +8,7 @@ The weights come from `benchmarks/calibrate.py`; `docs/evaluation.md` says on wh
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import astuple, dataclass
 
 from app.quotes import Scored, Topic
@@ -89,14 +89,20 @@ def best_similarity(scored: Sequence[Scored]) -> float:
     return max((s.similarity for s in scored), default=0.0)
 
 
-def hit_text(hit: Hit, speakers: frozenset[str] | None = None) -> str:
-    """The words of a passage, notes included, without speakers' names; only those of `speakers` where given."""
-    turns = [(hit.turns[span.turn], span) for span in hit.passage.spans]
-    return " ".join(
-        f"{turn.text[span.begin : span.end]} {turn.note}"
-        for turn, span in turns
-        if speakers is None or turn.speaker in speakers
-    )
+def hit_text(hit: Hit, speakers: Set[str] | None = None) -> str:
+    """The words of a passage, notes included, without speakers' names.
+
+    Only those of `speakers` where given, with the questions that they answer.
+    """
+    texts: list[str] = []
+    question = ""
+    for span in hit.passage.spans:
+        turn = hit.turns[span.turn]
+        text = f"{turn.text[span.begin : span.end]} {turn.note}"
+        if speakers is None or turn.speaker in speakers:
+            texts += [question, text]
+        question = text if text.rstrip().endswith("?") else ""
+    return " ".join(texts)
 
 
 def _logistic(weights: Sequence[float], signs: Sequence[float]) -> float:

@@ -54,8 +54,8 @@ _WORD = re.compile(r"\w+(?:['’]\w+)*")
 class Scored:
     """Consecutive sentences of one turn of a passage, and how well the best of them answers.
 
-    `similarity` is the cosine with the topic and `coverage` the share of its words held; `score` weighs in what else
-    makes a good quotation.
+    `similarity` is the cosine with the topic, or a share of that of the question it answers, and `coverage` the share
+    of the topic's words held; `score` weighs in what else makes a good quotation.
     """
 
     hit: Hit
@@ -92,10 +92,10 @@ def score_sentences(topic: Topic, hits: Sequence[Hit], speakers: Set[str] | None
             turn = hit.turns[sentence.turn]
             if speakers is None or turn.speaker in speakers:
                 text = turn.text[sentence.begin : sentence.end]
-                score = max(similarities[i], ANSWER_SHARE * answered)
+                similarity = max(similarities[i], ANSWER_SHARE * answered)
                 coverage = topic.coverage(f"{text} {turn.note}")
-                score += COVERAGE_WEIGHT * coverage + PASSAGE_WEIGHT * hit.score / best - _penalty(text, turn)
-                scored.append(Scored(hit, i, i, score, similarities[i], coverage))
+                score = similarity + COVERAGE_WEIGHT * coverage + PASSAGE_WEIGHT * hit.score / best
+                scored.append(Scored(hit, i, i, score - _penalty(text, turn), similarity, coverage))
     return sorted(scored, key=lambda s: -s.score)
 
 

@@ -17,7 +17,7 @@ import re
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,10 @@ class Case:
     answerable: bool
     kind: str
     group: str
+
+
+Row = tuple[Case, tuple[float, ...], tuple[float, ...] | None]
+"""A case with the signs of its topic and, where it asks for a person, of that person."""
 
 
 def speaks_near(segments: list[dict[str, Any]], speaker: str, gold: list[dict[str, float]]) -> bool:
@@ -151,18 +155,30 @@ def signs(index: Index, case: Case, ids: dict[str, str]) -> tuple[tuple[float, .
     return astuple(evidence.topic_signs), astuple(evidence.speaker_signs) if evidence.speaker_signs else None
 
 
-def with_index(
-    transcripts: Path, stems: set[str], embedder: Embedder, use: Callable[[Index, dict[str, str]], None]
-) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        corpus = Path(folder, "corpus")
-        corpus.mkdir()
-        for stem in stems:
-            shutil.copy(transcripts / f"{stem}.json", corpus)
-        ingest([corpus], Path(folder, "index"), embedder, Limits())
-        index = Index.open(Path(folder, "index"), embedder)
-        use(index, {Path(source.path).stem: source.id for source in index.records.sources()})
+class Meetings:
+    """An index of all transcripts, and of any of them: those need no embedding of their own."""
+
+    def __init__(self, folder: Path, transcripts: Path, embedder: Embedder) -> None:
+        self._folder, self._embedder = folder, embedder
+        self._corpus = Path(shutil.copytree(transcripts, folder / "corpus"))
+        self._transcripts = transcripts
+        ingest([self._corpus], folder / "all", embedder, Limits())
+
+    def ask(self, stems: set[str], cases: Iterator[Case]) -> list[Row]:
+        """The signs of the cases, asked of the meetings `stems` alone."""
+        for path in self._transcripts.iterdir():
+            if path.stem in stems:
+                shutil.copy(path, self._corpus)
+            else:
+                (self._corpus / path.name).unlink(missing_ok=True)
+        part = Path(shutil.copytree(self._folder / "all", self._folder / "part"))
+        ingest([self._corpus], part, self._embedder, Limits())
+        index = Index.open(part, self._embedder)
+        ids = {Path(source.path).stem: source.id for source in index.records.sources()}
+        rows = [(case, *signs(index, case, ids)) for case in cases]
         index.close()
+        shutil.rmtree(part)
+        return rows
 
 
 def main() -> None:
@@ -179,36 +195,25 @@ def main() -> None:
     fit(rows)
 
 
-def collect(training_dir: Path) -> list[tuple[Case, tuple[float, ...], tuple[float, ...] | None]]:
+def collect(training_dir: Path) -> list[Row]:
     rng = random.Random(11)
     transcripts = training_dir / "transcripts"
     queries = [json.loads(line) for line in (training_dir / "queries.jsonl").read_text("utf-8").splitlines()]
-    embedder = load_embedder()
-    rows: list[tuple[Case, tuple[float, ...], tuple[float, ...] | None]] = []
-
-    def ask(cases: Iterator[Case]) -> Callable[[Index, dict[str, str]], None]:
-        def use(index: Index, ids: dict[str, str]) -> None:
-            rows.extend((case, *signs(index, case, ids)) for case in cases)
-
-        return use
-
-    stems = {query["source"] for query in queries}
-    by_domain = {d: {q["source"] for q in queries if q["domain"] == d} for d in {q["domain"] for q in queries}}
-    for domain in sorted(by_domain):
-        with_index(transcripts, by_domain[domain], embedder, ask(open_cases(queries, by_domain[domain], rng)))
-        for size in (3, 8):
-            few = set(rng.sample(sorted(by_domain[domain]), min(size, len(by_domain[domain]))))
-            with_index(transcripts, few, embedder, ask(open_cases(queries, few, rng)))
-
-    def everything(index: Index, ids: dict[str, str]) -> None:
-        ask(filtered_cases(queries, transcripts, rng))(index, ids)
-        ask(open_cases(queries, stems, rng))(index, ids)
-
-    with_index(transcripts, stems, embedder, everything)
+    everything = {query["source"] for query in queries}
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        meetings = Meetings(Path(folder), transcripts, load_embedder())
+        rows += meetings.ask(everything, filtered_cases(queries, transcripts, rng))
+        rows += meetings.ask(everything, open_cases(queries, everything, rng))
+        for domain in sorted({query["domain"] for query in queries}):
+            inside = {query["source"] for query in queries if query["domain"] == domain}
+            few = [set(rng.sample(sorted(inside), min(size, len(inside)))) for size in (3, 8)]
+            for stems in (inside, *few):
+                rows += meetings.ask(stems, open_cases(queries, stems, rng))
     return rows
 
 
-def fit(rows: list[tuple[Case, tuple[float, ...], tuple[float, ...] | None]]) -> None:
+def fit(rows: list[Row]) -> None:
     groups = sorted({case.group for case, _, _ in rows})
     held_out = set(groups[::4])
     cases = [case for case, _, _ in rows]

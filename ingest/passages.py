@@ -18,6 +18,8 @@ MIN_WORDS = 50
 """Below this a passage is not closed at a change of heading, nor before a turn too long to fit whole."""
 QUESTION_WORDS = 60
 """A question up to this length moves on to the passage of the turn that answers it."""
+CAPTION_CHARACTERS = 120
+"""Captions are at most two lines of about 42 characters, seldom three."""
 
 CountTokens = Callable[[str], int]
 
@@ -90,7 +92,7 @@ def build_passages(
 
 def _stretches(turns: Sequence[Turn], count_tokens: CountTokens, max_tokens: int) -> Iterator[_Stretch]:
     """The turns as they were spoken: one that a back-channel interrupted comes in parts, with it between them."""
-    whole_cues = _cues_end_sentences(turns)
+    utterances = _cues_are_utterances(turns)
     parts: list[tuple[int, int, int, int]] = []
     for index, turn in enumerate(turns):
         first = 0
@@ -103,7 +105,7 @@ def _stretches(turns: Sequence[Turn], count_tokens: CountTokens, max_tokens: int
         turn = turns[index]
         label_tokens = count_tokens(speaker_label(turn)) + count_tokens(turn.note)
         room = max(max_tokens - label_tokens, 16)
-        cuts = [cue.offset for cue in turn.cues if begin < cue.offset < end] if whole_cues else []
+        cuts = [cue.offset for cue in turn.cues if begin < cue.offset < end] if utterances else []
         sentences = tuple(
             sentence
             for first, last in _ranges(begin, end, cuts)
@@ -113,13 +115,19 @@ def _stretches(turns: Sequence[Turn], count_tokens: CountTokens, max_tokens: int
             yield _Stretch(turn, sentences, label_tokens)
 
 
-def _cues_end_sentences(turns: Sequence[Turn]) -> bool:
-    """Whether cues are utterances, not lines of captions: then a sentence that a cue leaves open was broken off."""
-    ends = [
-        (t.text, t.cues[i].offset if i < len(t.cues) else len(t.text)) for t in turns for i in range(1, len(t.cues) + 1)
+def _cues_are_utterances(turns: Sequence[Turn]) -> bool:
+    """Whether cues are what people said at a time, and not lines of captions, which are short and end anywhere.
+
+    A sentence that an utterance leaves open was broken off; one that a caption leaves open goes on in the next.
+    """
+    cues = [
+        turn.text[cue.offset : after.offset if after else None]
+        for turn in turns
+        for cue, after in itertools.zip_longest(turn.cues, turn.cues[1:])
     ]
-    finished = sum(text[:end].rstrip().endswith((".", "?", "!", "…", '"', "”", "»")) for text, end in ends)
-    return finished > len(ends) / 2
+    finished = sum(text.rstrip().endswith((".", "?", "!", "…", '"', "”", "»")) for text in cues)
+    long = sum(len(text) > CAPTION_CHARACTERS for text in cues)
+    return finished > len(cues) / 2 and long > len(cues) / 100
 
 
 def _sentences(
