@@ -78,7 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message, code = str(error), MISUSED
     except NoSnapshotError as error:
         message, code = str(error), NO_INDEX
-    except (IngestError, IndexingError, AnswerError, OSError) as error:
+    except OSError as error:
+        message, code = f"{error.filename or ''}: {error.strerror}".removeprefix(": "), FAILED
+    except (IngestError, IndexingError, AnswerError) as error:
         message, code = str(error), FAILED
     typer.echo(f"onrecord: {one_line(message)}", err=True)
     if "--json" in takewhile(lambda argument: argument != "--", given):
@@ -106,7 +108,7 @@ def options(
 @cli.command()
 def ingest(
     paths: Annotated[
-        list[Path] | None, typer.Argument(metavar="[PATH]...", help="Files and folders [default: corpus].")
+        list[Path] | None, typer.Argument(metavar="PATH", help="Files and folders [default: corpus].")
     ] = None,
     index_dir: _IndexDir = None,
     as_json: _Json = False,
