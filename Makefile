@@ -30,10 +30,13 @@ serve: sample ## serve the HTTP API on http://127.0.0.1:8000
 setup: .venv/.runtime ## install what the program needs
 
 # A file removed or renamed shows in the time of its folder, one moved in with an old date in its change time.
+# A file that cannot be read is named every time, and the others are asked all the same.
 sample: .venv/.runtime ## ingest corpus/, if anything in it changed
-	@if [ ! -e .venv/.sample ] || [ ! -e "$${ONRECORD_INDEX_DIR:-index/snapshots}/CURRENT" ] || [ -n "$$(find corpus \
-	    .venv/.runtime \( -newer .venv/.sample -o -cnewer .venv/.sample \) -print | head -n 1)" ]; then \
-	  touch .venv/.sample.new && $(BIN)/onrecord ingest corpus && mv .venv/.sample.new .venv/.sample; \
+	@live="$${ONRECORD_INDEX_DIR:-index/snapshots}/CURRENT"; \
+	if [ ! -e .venv/.sample ] || [ ! -e "$$live" ] || [ -n "$$(find corpus .venv/.runtime \
+	    \( -newer .venv/.sample -o -cnewer .venv/.sample \) -print | head -n 1)" ]; then \
+	  touch .venv/.sample.new; \
+	  if $(BIN)/onrecord ingest corpus >&2; then mv .venv/.sample.new .venv/.sample; else [ -e "$$live" ]; fi; \
 	fi
 
 test: .venv/.dev check ## lint, check types, run the tests
