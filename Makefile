@@ -16,7 +16,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --for
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help ask serve setup sample test check fix lock clean
+.PHONY: help ask serve setup sample test check fix bench lock clean
 
 help: ## show this
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 8
@@ -51,6 +51,11 @@ check: .venv/.dev ## lint and check types
 fix: .venv/.dev ## format, and mend what the linter can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+bench: .venv/.dev ## measure retrieval and speed on a set of questions: make bench QUESTIONS=DIR
+	@test -d "$(QUESTIONS)" || { echo "make bench QUESTIONS=DIR, a folder that benchmarks/retrieval.py describes" >&2; exit 2; }
+	@$(BIN)/python benchmarks/retrieval.py "$(QUESTIONS)"
+	@$(BIN)/python benchmarks/speed.py "$(QUESTIONS)/transcripts"
 
 lock: .venv/.dev ## choose the newest versions that pyproject.toml allows, and pin them
 	$(COMPILE) --upgrade -o requirements.lock
