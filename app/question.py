@@ -5,12 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
-from ingest.names import is_english_word, is_full_name
+from ingest.names import is_english_word, is_full_name, is_given_name
 from ingest.speakers import Speaker, bare_name, closest
 
 _WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*\.?")
 _POSSESSIVE = re.compile(r"['’]s?$")
+_ABBREVIATED_TITLE = re.compile(r"(?:Mr|Mrs|Ms|Mx|Dr|Prof|Rev|Sen|Rep|Gov|Gen|Hon|CEO)\.?")
+_THE = re.compile(r"\bthe\s+$", re.IGNORECASE)
+_LEADS_TO_NAME = re.compile(r"\b(?:according\s+to\s+)?(?:the\s+)?$", re.IGNORECASE)
+LONGEST_NAME = 6
+"""Words that a name nobody is known by may have."""
+CONTEXT = 120
+"""Characters before and after a name that are looked at, so that a long text takes time in proportion to its length."""
+
 _SPEAKING = (
     r"say|says|said|saying|think|thinks|thought|feel|feels|felt|believe|believes|believed|mean|means|meant|talk|talks"
     r"|talked|speak|speaks|spoke|mention|mentions|mentioned|suggest|suggests|suggested|recommend|recommends|recommended"
@@ -97,7 +106,7 @@ def understand(text: str, speakers: Sequence[Speaker]) -> Question:
     mentions = list(find_mentions(text, speakers))
     asked = next((mention for mention in mentions if mention.asked and mention.speakers), None)
     unknown = next((mention.text for mention in mentions if mention.asked and not mention.speakers), None)
-    if asked and any(_joined(text, asked, other) for other in mentions):
+    if asked and any(_joined(text, asked, other) or _joined(text, other, asked) for other in mentions):
         asked = None  # what two people said to each other is in the words of both
     if asked or not unknown:
         return Question(text, _topic(text, asked), asked)
@@ -112,17 +121,20 @@ def _joined(text: str, one: Mention, other: Mention) -> bool:
 def find_mentions(text: str, speakers: Sequence[Speaker]) -> Iterator[Mention]:
     """The persons named in a text, left to right, the longest name first where several fit.
 
-    Names match whole (any case where they have two words or more), by surname or first name (capitalised), by first
-    name and initial, by role after "the", and, in a place where a name is expected, by likeness. Capitalised words in
-    such a place that match nobody come without speakers.
+    Names match whole (any case where they have two words or more), by surname or first name (capitalised, and no
+    other capitalised word after it), by first name and initial, by role after "the", and, in a place where a name is
+    expected, by surname after a title, or by likeness. Capitalised words in such a place that match nobody come
+    without speakers.
     """
-    names = _Names(speakers)
+    names = _names(tuple(speakers))
     words = list(_WORD.finditer(text))
     at = 0
     while at < len(words):
+        after_the = _THE.search(text, max(0, words[at].start() - CONTEXT), words[at].start()) is not None
         for size in range(min(names.longest, len(words) - at), 0, -1):
             begin, end = words[at].start(), _name_end(words[at + size - 1])
-            found = names.exact(text[begin:end], after_the=bool(re.search(r"\bthe\s+$", text[:begin], re.IGNORECASE)))
+            goes_on = _goes_on(text, words, at + size - 1) and not _VERB_AFTER.match(text, end, end + CONTEXT)
+            found = names.exact(text[begin:end], after_the=after_the, goes_on=goes_on)
             asked = bool(found) and _is_asked(text, begin, end)
             if found and (size > 1 or asked or len(text[begin:end]) > 1):
                 yield Mention(text[begin:end], begin, end, found, certain=True, asked=asked)
@@ -132,7 +144,7 @@ def find_mentions(text: str, speakers: Sequence[Speaker]) -> Iterator[Mention]:
             size = _run_length(text, words, at)
             begin, end = words[at].start(), _name_end(words[at + size - 1])
             if at > 0 and _is_asked(text, begin, end) and not _ordinary(text[begin:end]):
-                alike = names.alike(text[begin:end])
+                alike = names.titled(text[begin:end]) or names.alike(text[begin:end], after_the=after_the)
                 if alike or (text[begin].isupper() and _is_asked(text, begin, end, to_speak=True)):
                     yield Mention(text[begin:end], begin, end, alike, certain=False, asked=True)
                 at += size
@@ -142,8 +154,8 @@ def find_mentions(text: str, speakers: Sequence[Speaker]) -> Iterator[Mention]:
 
 def resolve_speaker(name: str, speakers: Sequence[Speaker]) -> tuple[str, ...]:
     """The canonical names that a name given by itself may mean; none where nobody is called so or nearly so."""
-    names = _Names(speakers)
-    return names.exact(name, after_the=True) or names.exact(name.title(), after_the=True) or names.alike(name)
+    names = _names(tuple(speakers))
+    return names.exact(name, after_the=True) or names.exact(name.title()) or names.titled(name) or names.alike(name)
 
 
 class _Names:
@@ -166,18 +178,33 @@ class _Names:
                 self._roles.setdefault(role.casefold(), set()).add(speaker.name)
         self.longest = max((len(name.split()) + 2 for name in self._full), default=0)
 
-    def exact(self, words: str, *, after_the: bool) -> tuple[str, ...]:
+    def exact(self, words: str, *, after_the: bool = False, goes_on: bool = False) -> tuple[str, ...]:
+        """Those called `words`; surnames and first names count neither after "the" nor where the name `goes_on`."""
         folded = bare_name(words)
         capitalised = words[:1].isupper()
         found = self._full.get(folded, set()) if " " in folded or capitalised or after_the else set[str]()
-        if not found and capitalised and not after_the:
+        if not found and capitalised and not after_the and not goes_on:
             found = self._parts.get(folded, set())
         if not found and after_the:
             found = self._roles.get(words.casefold(), set())
         return tuple(sorted(found))
 
-    def alike(self, words: str) -> tuple[str, ...]:
-        return closest(words, self._speakers)
+    def titled(self, words: str) -> tuple[str, ...]:
+        """Those of the surname that ends `words`, where only words that are no given names stand before it."""
+        *title, surname = words.split()
+        if not title or any(is_given_name(word) or not _is_title(word) for word in title):
+            return ()
+        return self.exact(surname)
+
+    def alike(self, words: str, *, after_the: bool = False) -> tuple[str, ...]:
+        """Those whose names resemble `words`; "the" stands before labels ("the Marketing Expert"), not before names."""
+        return closest(words, [s for s in self._speakers if not (after_the and is_full_name(s.name))])
+
+
+@lru_cache(maxsize=64)
+def _names(speakers: tuple[Speaker, ...]) -> _Names:
+    """Made once for each set of speakers: those of the corpus and of single sources."""
+    return _Names(speakers)
 
 
 def _name_end(word: re.Match[str]) -> int:
@@ -189,24 +216,33 @@ def _name_end(word: re.Match[str]) -> int:
     return word.start() + len(bare)
 
 
+def _is_title(word: str) -> bool:
+    return is_english_word(word) or _ABBREVIATED_TITLE.fullmatch(word) is not None
+
+
 def _run_length(text: str, words: Sequence[re.Match[str]], at: int) -> int:
     """How many capitalised words in a row, only blanks between them, begin at `at`; at least one."""
     size = 1
-    while (
-        at > 0  # the first word is capitalised whatever it is
-        and at + size < len(words)
-        and words[at].group()[0].isupper()
-        and words[at + size].group()[0].isupper()
-        and text[words[at + size - 1].end() : words[at + size].start()].isspace()
-        and not _POSSESSIVE.search(words[at + size - 1].group())
-    ):
-        size += 1
+    # The first word of a question is capitalised whatever it is.
+    if at > 0 and words[at].group()[0].isupper():
+        while size < LONGEST_NAME and _goes_on(text, words, at + size - 1):
+            size += 1
     return size
+
+
+def _goes_on(text: str, words: Sequence[re.Match[str]], at: int) -> bool:
+    """Whether a capitalised word follows a word and only blanks lie between, so that both may be of one name."""
+    return (
+        at + 1 < len(words)
+        and words[at + 1].group()[0].isupper()
+        and text[words[at].end() : words[at + 1].start()].isspace()
+        and not _POSSESSIVE.search(words[at].group())
+    )
 
 
 def _is_asked(text: str, begin: int, end: int, *, to_speak: bool = False) -> bool:
     """Whether the words of whoever is named there are asked for; `to_speak` wants a verb of speech or thought."""
-    before, after = text[:begin], text[end:]
+    before, after = text[max(0, begin - CONTEXT) : begin], text[end : end + CONTEXT]
     if _BEFORE_NAME.search(before):
         return True
     if _AUXILIARY.search(before):
@@ -234,9 +270,7 @@ def _topic(text: str, asked: Mention | None) -> str:
     """The question without its scaffold ("What did X say about"); the whole of it where nothing else is left."""
     rest = text
     if asked:
-        rest = re.sub(r"\bthe\s+$", "", text[: asked.begin], flags=re.IGNORECASE) + re.sub(
-            r"^['’]s?\b", "", text[asked.end :]
-        )
-    rest = re.sub(r"^\s*according to\s*,\s*", "", rest, flags=re.IGNORECASE)
+        rest = _LEADS_TO_NAME.sub("", text[: asked.begin]) + re.sub(r"^['’]s?\b", "", text[asked.end :])
+        rest = re.sub(r"^\s*,\s*", "", rest)
     topic = _SCAFFOLD.sub("", rest, count=1).strip(" ?!.,;:")
-    return topic if re.search(r"\w{3}", topic) else text
+    return topic if re.search(r"\w{3}|[A-Z]{2}", topic) else text
