@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.citations import Citation
-from app.confidence import SpeakerSigns, TopicSigns, confidence, hit_text, speaker_signs, topic_signs
+from app.confidence import SpeakerSigns, TopicSigns, confidence, speaker_signs, topic_signs
 from app.errors import UnknownFilterError
 from app.question import Question, resolve_speaker, understand
-from app.quotes import Scored, Topic, choose_quotes, score_sentences
+from app.quotes import Scored, Topic, candidates, choose_quotes, score_sentences
 from app.settings import Settings
 from index.search import Hit, Index
 from ingest.speakers import Speaker, bare_name
@@ -56,10 +56,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a search found for a question: `scored` are the sentences that may be quoted, best first."""
+    """What was found for a question: the sentences that may be quoted, best first, and signs of how good they are.
 
-    topic: Topic
-    hits: Sequence[Hit]
+    `others` are the best sentences whoever says them; they differ where a person is asked for.
+    """
+
     scored: Sequence[Scored]
     others: Sequence[Scored]
     topic_signs: TopicSigns
@@ -107,13 +108,15 @@ def answer(
     if sure >= settings.min_confidence and not asked.stranger:
         citations = tuple(choose_quotes(evidence.scored, settings.max_quotes))
     if citations:
-        text = _quoted(citations, asked, reading)
+        lines = _quoted(citations, asked)
     else:
         near = _near_misses(evidence)
-        text = _nothing(index, asked, wanted, near)
+        lines = [_nothing(index, asked, wanted, near)]
+    if reading and asked.asked:
+        lines.insert(0, f"Reading “{asked.asked.text}” as {reading.speaker}.")
     return Answer(
         status="answered" if citations else "no_answer",
-        answer=text,
+        answer="\n".join(lines),
         conversation_id=conversation_id or uuid.uuid4().hex,
         citations=citations,
         near_misses=near,
@@ -173,24 +176,20 @@ def gather(index: Index, asked: Question, wanted: Sequence[str], top_k: int, sou
     topic = Topic(asked.topic, vector, index.lexical)
     depth = max(top_k, EVIDENCE_HITS)
     hits = index.search(asked.text, vector, depth, source_id=source)
-    scored = score_sentences(topic, hits)
-    signs = topic_signs(topic, hits, scored, index.count(source))
+    sentences = candidates(topic, hits)
+    signs = topic_signs(topic, hits, sentences, index.count(source))
+    scored = score_sentences(topic, [sentence for sentence in sentences if sentence.hit.rank <= top_k])
     if not wanted:
-        kept = {hit.passage.id for hit in hits[:top_k]}
-        return Evidence(topic, hits, [s for s in scored if s.hit.passage.id in kept], scored, signs, None)
+        return Evidence(scored, scored, signs, None)
     own_hits = index.search(asked.topic, vector, depth, speakers=wanted, source_id=source)
     speakers = frozenset(wanted)
-    own = score_sentences(topic, own_hits, speakers)
-    texts = [hit_text(hit, speakers) for hit in own_hits]
-    kept = {hit.passage.id for hit in own_hits if hit.rank <= top_k}
-    quotable = [s for s in own if s.hit.passage.id in kept]
-    return Evidence(topic, own_hits, quotable, scored, signs, speaker_signs(topic, scored, own, texts, signs.window))
+    own = candidates(topic, own_hits, speakers)
+    own_scored = score_sentences(topic, [sentence for sentence in own if sentence.hit.rank <= top_k])
+    return Evidence(own_scored, scored, signs, speaker_signs(topic, own_hits, own, speakers, signs))
 
 
-def _quoted(citations: Sequence[Citation], asked: Question, reading: Reading | None) -> str:
+def _quoted(citations: Sequence[Citation], asked: Question) -> list[str]:
     lines: list[str] = []
-    if reading and asked.asked:
-        lines.append(f"Reading “{asked.asked.text}” as {reading.speaker}.")
     if asked.unknown:
         lines.append(f"Nobody here is called {asked.unknown}. On the topic:")
     group: tuple[str | None, str] | None = None
@@ -202,7 +201,7 @@ def _quoted(citations: Sequence[Citation], asked: Question, reading: Reading | N
         where = citation.timestamp or citation.locator
         place = f" ({_unmarked(where)})" if where else ""
         lines.append(f"“{_unmarked(citation.quote)}” [{citation.marker}]{place}")
-    return "\n".join(lines)
+    return lines
 
 
 def _unmarked(text: str) -> str:
@@ -226,6 +225,8 @@ def _nothing(index: Index, asked: Question, wanted: Sequence[str], near: Sequenc
         return f"Nobody called {asked.unknown} speaks in these documents.{instead}"
     if wanted:
         return f"{' or '.join(wanted)} does not speak about that in these documents.{instead}"
+    if not len(index):
+        return "There are no documents to answer from: add some with `onrecord ingest`."
     titles = [_unmarked(source.title) for source in index.records.sources()]
     shown = "; ".join(titles[:5]) + (f"; and {len(titles) - 5} more" if len(titles) > 5 else "")
     return f"These documents do not answer that.{instead} They are: {shown}."

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence, Set
 from dataclasses import astuple, dataclass
 
-from app.quotes import Scored, Topic
+from app.quotes import Candidate, Topic
 from index.search import Hit
 
 
@@ -51,11 +51,11 @@ SPEAKER_WEIGHTS = (-7.433, 16.293, -0.493, 3.093, -0.094)
 """Intercept first, then a weight for each sign in order."""
 
 
-def topic_signs(topic: Topic, hits: Sequence[Hit], scored: Sequence[Scored], scope: int) -> TopicSigns:
-    """The signs in what a search without a speaker found."""
+def topic_signs(topic: Topic, hits: Sequence[Hit], sentences: Sequence[Candidate], scope: int) -> TopicSigns:
+    """The signs in what a search without a speaker found, in a scope of so many passages."""
     texts = [hit_text(hit) for hit in hits]
     return TopicSigns(
-        sentence=best_similarity(scored),
+        sentence=best_similarity(sentences),
         passage=max((hit.similarity for hit in hits), default=0.0),
         window=max((topic.coverage(text) for text in texts), default=0.0),
         scope=topic.coverage(" ".join(texts)),
@@ -65,16 +65,16 @@ def topic_signs(topic: Topic, hits: Sequence[Hit], scored: Sequence[Scored], sco
 
 
 def speaker_signs(
-    topic: Topic, scored: Sequence[Scored], own: Sequence[Scored], own_texts: Sequence[str], window: float
+    topic: Topic, hits: Sequence[Hit], sentences: Sequence[Candidate], speakers: Set[str], everybody: TopicSigns
 ) -> SpeakerSigns:
-    """The signs in what was found of the person, `own`, next to all that was found; `window` is that of all."""
-    sentence = best_similarity(own)
-    covered = max((topic.coverage(text) for text in own_texts), default=0.0)
+    """The signs in what a search for `speakers` alone found, next to those in what was found of everybody."""
+    sentence = best_similarity(sentences)
+    window = max((topic.coverage(hit_text(hit, speakers)) for hit in hits), default=0.0)
     return SpeakerSigns(
         sentence=sentence,
-        behind=max(0.0, best_similarity(scored) - sentence),
-        window=covered,
-        lacking=max(0.0, window - covered),
+        behind=max(0.0, everybody.sentence - sentence),
+        window=window,
+        lacking=max(0.0, everybody.window - window),
     )
 
 
@@ -84,9 +84,9 @@ def confidence(topic: TopicSigns, speaker: SpeakerSigns | None) -> float:
     return judged if speaker is None else min(judged, _logistic(SPEAKER_WEIGHTS, astuple(speaker)))
 
 
-def best_similarity(scored: Sequence[Scored]) -> float:
+def best_similarity(sentences: Sequence[Candidate]) -> float:
     """The highest cosine among sentences."""
-    return max((s.similarity for s in scored), default=0.0)
+    return max((sentence.similarity for sentence in sentences), default=0.0)
 
 
 def hit_text(hit: Hit, speakers: Set[str] | None = None) -> str:

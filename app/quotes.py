@@ -51,11 +51,22 @@ _WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A sentence of a passage, by its index; `similarity` is its cosine with the topic.
+
+    One of the first to answer a question has at least a share of that question's.
+    """
+
+    hit: Hit
+    index: int
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
 class Scored:
     """Consecutive sentences of one turn of a passage, and how well the best of them answers.
 
-    `similarity` is the cosine with the topic, or a share of that of the question it answers, and `coverage` the share
-    of the topic's words held; `score` weighs in what else makes a good quotation.
+    `coverage` is the share of the topic's words held; `score` weighs in all that makes a good quotation.
     """
 
     hit: Hit
@@ -81,21 +92,29 @@ class Topic:
         return sum(idf for term, idf in self._idf.items() if term in held) / self.mass if self.mass else 0.0
 
 
-def score_sentences(topic: Topic, hits: Sequence[Hit], speakers: Set[str] | None = None) -> list[Scored]:
-    """The sentences of the hits, best first, only of `speakers` where given; each by itself."""
-    scored: list[Scored] = []
-    best = max((hit.score for hit in hits), default=1.0)
+def candidates(topic: Topic, hits: Sequence[Hit], speakers: Set[str] | None = None) -> list[Candidate]:
+    """All sentences of the hits in order, only of `speakers` where given."""
+    found: list[Candidate] = []
     for hit in hits:
         similarities = hit.similarities(topic.vector)
         for i, answered in enumerate(_answered(hit, similarities)):
-            sentence = hit.passage.sentences[i]
-            turn = hit.turns[sentence.turn]
-            if speakers is None or turn.speaker in speakers:
-                text = turn.text[sentence.begin : sentence.end]
-                similarity = max(similarities[i], ANSWER_SHARE * answered)
-                coverage = topic.coverage(f"{text} {turn.note}")
-                score = similarity + COVERAGE_WEIGHT * coverage + PASSAGE_WEIGHT * hit.score / best
-                scored.append(Scored(hit, i, i, score - _penalty(text, turn), similarity, coverage))
+            if speakers is None or hit.turns[hit.passage.sentences[i].turn].speaker in speakers:
+                found.append(Candidate(hit, i, max(similarities[i], ANSWER_SHARE * answered)))
+    return found
+
+
+def score_sentences(topic: Topic, sentences: Sequence[Candidate]) -> list[Scored]:
+    """The sentences, best first, each by itself."""
+    scored: list[Scored] = []
+    best = max((sentence.hit.score for sentence in sentences), default=1.0)
+    for candidate in sentences:
+        hit, i = candidate.hit, candidate.index
+        sentence = hit.passage.sentences[i]
+        turn = hit.turns[sentence.turn]
+        text = turn.text[sentence.begin : sentence.end]
+        coverage = topic.coverage(f"{text} {turn.note}")
+        score = candidate.similarity + COVERAGE_WEIGHT * coverage + PASSAGE_WEIGHT * hit.score / best
+        scored.append(Scored(hit, i, i, score - _penalty(text, turn), candidate.similarity, coverage))
     return sorted(scored, key=lambda s: -s.score)
 
 

@@ -64,8 +64,6 @@ class Terminal:
 
     def answer(self, answer: Answer) -> None:
         """The answer, then its citations; or what was found instead."""
-        if answer.reading and answer.reading.speaker and not answer.citations:
-            self.prose(f"Reading the question as one about {answer.reading.speaker}.")
         self.prose(answer.answer)
         if answer.degraded:
             self.line(Text(one_line(answer.degraded), _DIM))
