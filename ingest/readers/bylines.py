@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from ingest.readers.front_matter import FrontMatter
 from ingest.names import FULL_NAME, is_full_name
+from ingest.readers.front_matter import FrontMatter
 from ingest.readers.paragraphs import Paragraph
 from ingest.readers.prose import ends_sentence
 

@@ -9,8 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from ingest.model import Document, Person, Turn
-from ingest.readers.front_matter import read_front_matter, without_front_matter
 from ingest.names import FULL_NAME, canonical, is_full_name
+from ingest.readers.front_matter import read_front_matter, without_front_matter
 from ingest.readers.prose import (
     CLOSING_MARKS,
     clock,

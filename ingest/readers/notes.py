@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from ingest.model import Attribution, Document, Person, Turn
+from ingest.names import FULL_NAME, canonical, is_full_name
 from ingest.readers.bylines import Top, is_furniture, is_note_marker, read_top
 from ingest.readers.front_matter import read_front_matter, without_front_matter
 from ingest.readers.headings import EXCERPTS, OWN_WORDS, heading_levels, is_division
-from ingest.names import FULL_NAME, canonical, is_full_name
 from ingest.readers.paragraphs import Paragraph, paragraphs
 from ingest.readers.prose import ends_sentence, unquote, written_turn
 from ingest.sidecar import Sidecar

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.model import Document, Person
-from ingest.readers import insights
 from ingest.names import is_full_name
+from ingest.readers import insights
 from ingest.sidecar import Sidecar, load_sidecar
 
 CORPUS = Path(__file__).parents[3] / "corpus"
