@@ -16,7 +16,7 @@ from ingest.model import Document
 _BEFORE = re.compile(r"mr|mrs|ms|miss|mx|dr|prof|professor|hon|honou?rable|rt|right|sir|dame|lord|lady|rev|the")
 _AFTER = re.compile(r"am|ac|as|mp|ms|mla|msp|phd|md|jr|sr|esq|obe|cbe|mbe|kc|qc")
 _BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
-_WORD = re.compile(r"[\w'’]+(?:-[\w'’]+)*")
+_WORD = re.compile(r"[\w']+(?:-[\w']+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,8 @@ def fold_name(name: str) -> str:
     Honorifics go only from a name that keeps two words without them: "Mr. Hill" and "Mrs. Hill" are two people.
     """
     plain = unicodedata.normalize("NFKD", name)
-    plain = "".join(c for c in plain if not unicodedata.combining(c)).casefold()
-    words = _WORD.findall(plain) or [plain.strip()]
+    plain = "".join(c for c in plain if not unicodedata.combining(c)).casefold().replace("’", "'")
+    words = _WORD.findall(plain) or [plain.strip() or name]
     while len(words) > 2 and _BEFORE.fullmatch(words[0]):
         words = words[1:]
     return " ".join(words)
@@ -131,7 +131,7 @@ def closest(words: str, speakers: Iterable[Speaker]) -> tuple[str, ...]:
         for spelling in (speaker.name, *speaker.aliases):
             parts = bare_name(spelling).split()
             if single:
-                scores = [likeness(folded, part) for part in {parts[0], parts[-1]} if len(part) >= SHORTEST_GUESS]
+                scores = [likeness(folded, part) for part in {*parts[:1], *parts[-1:]} if len(part) >= SHORTEST_GUESS]
             else:
                 scores = [_full_likeness(folded.split(), parts)]
             best[speaker.name] = max([best.get(speaker.name, 0.0), *scores])

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.model import Cue, Document, Person, Turn
+from ingest.speakers import Speaker, bare_name, closest, fold_name, likeness, merge_speakers
+
+NAMES = st.text(st.sampled_from("aB é.-'’()[]¨Dr, "), max_size=14) | st.text(max_size=6)
+
+
+def document(*said: str | None, people: tuple[Person, ...] = ()) -> Document:
+    turns = tuple(Turn(name, "Words.", (Cue(i, 0),)) for i, name in enumerate(said))
+    return Document("Talk", "transcript", turns, people)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Renée Müller", "RENEE MULLER"),
+        ("Tim O’Reilly", "Tim O'Reilly"),
+        ("Dr. Jane Doe", "Jane Doe"),
+        ("The Right Hon. Jane Doe", "jane doe"),
+        ("Jane  Doe.", "Jane Doe"),
+        ("Jean-Luc Picard", "jean-luc picard"),
+        ("Straße Groß", "STRASSE GROSS"),
+        ("ﬁona ﬂynn", "Fiona Flynn"),
+    ],
+)
+def test_spellings_that_fold_alike(one: str, other: str) -> None:
+    assert fold_name(one) == fold_name(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Mr. Hill", "Mrs. Hill"),
+        ("Dr. No", "No"),
+        ("Jane Doe (Leeds)", "Jane Doe (York)"),
+        ("Jean-Luc Picard", "Jean Luc-Picard"),
+        ("田中", "中田"),
+        ("¨", "´"),
+        ("???", "!!!"),
+    ],
+)
+def test_people_that_do_not_fold_alike(one: str, other: str) -> None:
+    assert fold_name(one) != fold_name(other)
+
+
+@pytest.mark.parametrize(
+    ("label", "bare"),
+    [
+        ("Mr. Bob Ray (Leeds, Lab)", "bob ray"),
+        ("Bob Ray MP", "bob ray"),
+        ("Sir Bob Ray KC MP [by video]", "bob ray"),
+        ("Bob MP", "bob mp"),
+        ("(Interpreter)", "interpreter"),
+        ("Renée", "renee"),
+    ],
+)
+def test_bare_names(label: str, bare: str) -> None:
+    assert bare_name(label) == bare
+
+
+@given(NAMES)
+def test_folding_twice_changes_nothing(name: str) -> None:
+    assert fold_name(fold_name(name)) == fold_name(name)
+    assert bare_name(bare_name(name)) == bare_name(name)
+
+
+@given(st.lists(NAMES.filter(bool), min_size=1, max_size=8))
+def test_every_name_has_one_speaker_who_bears_it(names: list[str]) -> None:
+    speakers, canonical = merge_speakers([document(*names)])
+    assert canonical.keys() == set(names)
+    assert {name for s in speakers for name in (s.name, *s.aliases)} == set(names)
+    assert sum(1 + len(s.aliases) for s in speakers) == len(set(names))
+    for name in names:
+        assert fold_name(canonical[name]) == fold_name(name)
+    assert [speaker.name for speaker in speakers] == sorted(speaker.name for speaker in speakers)
+
+
+def test_the_name_most_turns_use_is_canonical() -> None:
+    speakers, canonical = merge_speakers([document("JANE DOE", "Jane Doe", None), document("Jane Doe", "Bob Ray")])
+    assert speakers == [Speaker("Bob Ray"), Speaker("Jane Doe", ("JANE DOE",))]
+    assert canonical == {"JANE DOE": "Jane Doe", "Jane Doe": "Jane Doe", "Bob Ray": "Bob Ray"}
+
+
+def test_a_listed_name_goes_before_a_frequent_one() -> None:
+    people = (Person("Jane Doe", "guest", ("Jayne Dough",)),)
+    speakers, canonical = merge_speakers([document("Jayne Dough", "Jayne Dough", "jane doe", people=people)])
+    assert speakers == [Speaker("Jane Doe", ("Jayne Dough", "jane doe"), ("guest",))]
+    assert set(canonical.values()) == {"Jane Doe"}
+
+
+def test_an_alias_listed_in_one_document_holds_in_all() -> None:
+    _, canonical = merge_speakers(
+        [
+            document("Kyvon Bakepour"),
+            document("K. Beykpour", people=(Person("Kayvon Beykpour", None, ("K Beykpour",)),)),
+        ]
+    )
+    assert canonical["Kyvon Bakepour"] == "Kyvon Bakepour"
+    assert canonical["K. Beykpour"] == "Kayvon Beykpour"
+    _, canonical = merge_speakers(
+        [document("Kyvon Bakepour"), document(people=(Person("Kayvon Beykpour", None, ("kyvon bakepour",)),))]
+    )
+    assert canonical["Kyvon Bakepour"] == "Kayvon Beykpour"
+
+
+def test_aliases_join_in_chains_and_roles_add_up() -> None:
+    speakers, _ = merge_speakers(
+        [
+            document("Liz", people=(Person("Elizabeth Ray", "host", ("Liz",)),)),
+            document("Beth Ray", people=(Person("Elizabeth Ray", "guest", ("Beth Ray",)), Person("Bob"))),
+        ]
+    )
+    assert speakers == [Speaker("Bob"), Speaker("Elizabeth Ray", ("Beth Ray", "Liz"), ("host", "guest"))]
+
+
+def test_the_order_of_documents_does_not_matter() -> None:
+    documents = [
+        document("Liz", "Bob", people=(Person("Elizabeth Ray", "host", ("Liz",)),)),
+        document("Beth Ray", people=(Person("Elizabeth Ray", None, ("Beth Ray",)),)),
+        document("elizabeth ray", "Bob"),
+    ]
+    assert merge_speakers(documents)[0] == merge_speakers(documents[::-1])[0]
+
+
+CAST = [
+    Speaker("Kayvon Beykpour", ("K. Beykpour",)),
+    Speaker("Harry Stebbings"),
+    Speaker("Mr. Bob Ray (Leeds, Lab)"),
+    Speaker("Mary Ray"),
+    Speaker("Li Na"),
+    Speaker("¨"),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("Kyvon Bakepour", ("Kayvon Beykpour",)),
+        ("bakepour", ("Kayvon Beykpour",)),
+        ("Stebings", ("Harry Stebbings",)),
+        ("Hary Stebings", ("Harry Stebbings",)),
+        ("Bob Ray", ("Mr. Bob Ray (Leeds, Lab)",)),
+        ("Johnson", ()),
+        ("Jane Johnson", ()),
+        ("Ray", ()),  # too short to guess by
+        ("", ()),
+        ("???", ()),
+    ],
+)
+def test_the_closest_of_a_cast(words: str, meant: tuple[str, ...]) -> None:
+    assert closest(words, CAST) == meant
+
+
+def test_two_who_are_equally_close_both_come_back() -> None:
+    assert closest("Smyth", [Speaker("Anna Smith"), Speaker("Ben Smith"), Speaker("Cy Jones")]) == (
+        "Anna Smith",
+        "Ben Smith",
+    )
+
+
+@given(NAMES, st.lists(NAMES, max_size=4))
+def test_guessing_stands_any_name(words: str, names: list[str]) -> None:
+    assert set(closest(words, [Speaker(name) for name in names])) <= set(names)
+
+
+@given(st.text(max_size=8), st.text(max_size=8))
+def test_likeness_is_symmetric_and_one_for_the_same(one: str, other: str) -> None:
+    assert 0 <= likeness(one, other) <= 1.0000001
+    assert likeness(one, other) == pytest.approx(likeness(other, one))
+    assert likeness(one, one) == pytest.approx(1)
