@@ -147,7 +147,7 @@ def _split_sentence(span: Span, turn: Turn, count_tokens: CountTokens, room: int
     cuts = [cue.offset for cue in turn.cues if span.begin < cue.offset < span.end]
     pieces = _ranges(span.begin, span.end, cuts)
     if any(count_tokens(turn.text[b:e]) > room for b, e in pieces):
-        pieces = [word for b, e in pieces for word in _words(turn.text, b, e, room)]
+        pieces = [word for b, e in pieces for word in _words(turn.text, b, e, count_tokens, room)]
     begin, count, tokens, last = pieces[0][0], 0, 0, pieces[0][0]
     for b, e in pieces:
         size = count_tokens(turn.text[b:e])
@@ -158,14 +158,23 @@ def _split_sentence(span: Span, turn: Turn, count_tokens: CountTokens, room: int
     yield _Sentence(_trim(span.turn, turn.text, begin, last), count, tokens)
 
 
-def _words(text: str, begin: int, end: int, room: int) -> Iterator[tuple[int, int]]:
+def _words(text: str, begin: int, end: int, count_tokens: CountTokens, room: int) -> Iterator[tuple[int, int]]:
     at = begin
     for word in text[begin:end].split():
         at = text.index(word, at)
-        # A token is at least one character, so a piece of `room` characters always fits.
         for piece in range(at, at + len(word), room):
-            yield piece, min(piece + room, at + len(word))
+            yield from _halves(text, piece, min(piece + room, at + len(word)), count_tokens, room)
         at += len(word)
+
+
+def _halves(text: str, begin: int, end: int, count_tokens: CountTokens, room: int) -> Iterator[tuple[int, int]]:
+    """The range, halved until each part fits: a character may be several tokens, as one of Hangul is."""
+    if end - begin == 1 or count_tokens(text[begin:end]) <= room:
+        yield begin, end
+    else:
+        middle = (begin + end) // 2
+        yield from _halves(text, begin, middle, count_tokens, room)
+        yield from _halves(text, middle, end, count_tokens, room)
 
 
 def _ranges(begin: int, end: int, cuts: Iterable[int]) -> list[tuple[int, int]]:
