@@ -191,7 +191,7 @@ class _Names:
 
     def titled(self, words: str) -> tuple[str, ...]:
         """Those of the surname that ends `words`, where only words that are no given names stand before it."""
-        *title, surname = words.split()
+        *title, surname = words.split() or [""]
         if not title or any(is_given_name(word) or not _is_title(word) for word in title):
             return ()
         return self.exact(surname)
