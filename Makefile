@@ -45,7 +45,7 @@ test: .venv/.dev check ## lint, check types, run the tests
 check: .venv/.dev ## lint and check types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/pyright
 
 fix: .venv/.dev ## format, and mend what the linter can
