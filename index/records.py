@@ -254,7 +254,7 @@ class Records:
         ]
         for record in self.passages(self.rows(source.id).tolist()):
             for s in record.passage.sentences:
-                if not (s.turn < len(turns) and 0 <= s.begin < s.end <= len(turns[s.turn].text)):
+                if not (0 <= s.turn < len(turns) and 0 <= s.begin < s.end <= len(turns[s.turn].text)):
                     flaws.append(f"records.sqlite: passage {record.passage.id} cites words that {source.id} lacks")
         return flaws
 
