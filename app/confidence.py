@@ -46,8 +46,8 @@ class SpeakerSigns:
     lacking: float
 
 
-TOPIC_WEIGHTS = (-9.761, 8.429, 14.242, 4.583, -0.429, -0.324, 0.202)
-SPEAKER_WEIGHTS = (-7.433, 16.293, -0.493, 3.093, -0.094)
+TOPIC_WEIGHTS = (-5.369, 5.093, 11.639, 6.924, -0.365, -0.449, -0.473)
+SPEAKER_WEIGHTS = (-4.917, 9.760, -2.712, 4.508, 0.095)
 """Intercept first, then a weight for each sign in order."""
 
 

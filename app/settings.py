@@ -21,7 +21,7 @@ class Settings(BaseSettings):
         default=DEFAULT_MODEL, description="the default model, or a path or hub name that sentence-transformers loads"
     )
     min_confidence: float = Field(
-        default=0.5,
+        default=0.4,
         ge=0,
         le=1,
         description="below this confidence the answer is that there is none; docs/evaluation.md",
