@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from index.errors import NoSnapshotError, SnapshotError
 from index.lexical import LexicalRecord, write_words
 from index.records import PassageRecord, SourceRecord, write_records
 from index.search import LEXICAL, RECORDS, SENTENCES, VECTORS, Index
-from index.snapshot import new_snapshot, publish, writer_lock
+from index.snapshot import delete_unread, new_snapshot, publish, writer_lock
 from ingest.corpus import Found, Walk, walk
 from ingest.errors import ReadError
 from ingest.limits import Limits
@@ -99,33 +100,39 @@ def ingest(
     began = time.monotonic()
     report = Report()
     with writer_lock(index_dir):
-        previous = _open_previous(index_dir, embedder, report)
-        old = {Path(r.root, r.source.path): r for r in previous.records.source_records()} if previous else {}
-        walked, kept = _scan(paths, old, report)
-        sources = _read(walked, old, kept, limits, report)
-        speakers, canonical = merge_speakers(source.document for source in sources)
-        sources = [_with_speakers(source, canonical) for source in sources]
-        speaking = {turn.speaker for source in sources for turn in source.turns}
-        speakers = [speaker for speaker in speakers if speaker.name in speaking]
-        if previous and sources == list(old.values()):
-            report.snapshot = previous.manifest.id
-            report.passages = len(previous)
-        else:
-            _build(index_dir, sources, speakers, embedder, previous, report, progress)
-        if previous:
-            previous.close()
+        with _previous(index_dir, embedder, report) as previous:
+            old = {Path(r.root, r.source.path): r for r in previous.records.source_records()} if previous else {}
+            walked, kept = _scan(paths, old, report)
+            sources = _read(walked, old, kept, limits, report)
+            speakers, canonical = merge_speakers(source.document for source in sources)
+            sources = [_with_speakers(source, canonical) for source in sources]
+            speaking = {turn.speaker for source in sources for turn in source.turns}
+            speakers = [speaker for speaker in speakers if speaker.name in speaking]
+            if previous and sources == list(old.values()):
+                report.snapshot = previous.manifest.id
+                report.passages = len(previous)
+            else:
+                _build(index_dir, sources, speakers, embedder, previous, report, progress)
+        delete_unread(index_dir, keep=report.snapshot)
     report.seconds = time.monotonic() - began
     return report
 
 
-def _open_previous(index_dir: Path, embedder: Embedder, report: Report) -> Index | None:
+@contextmanager
+def _previous(index_dir: Path, embedder: Embedder, report: Report) -> Generator[Index | None]:
     try:
-        return Index.open(index_dir, embedder)
+        index = Index.open(index_dir, embedder)
     except NoSnapshotError:
-        return None
+        yield None
+        return
     except SnapshotError as error:
         report.warnings.append(Flaw(str(index_dir), None, f"{error}; starting from nothing"))
-        return None
+        yield None
+        return
+    try:
+        yield index
+    finally:
+        index.close()
 
 
 def _scan(paths: Sequence[Path], old: Mapping[Path, SourceRecord], report: Report) -> tuple[Walk, list[SourceRecord]]:
@@ -144,8 +151,9 @@ def _read(
 ) -> list[SourceRecord]:
     """All sources in the order of their ids; a file whose digest is known is not read."""
     sources = {record.source.id: record for record in kept}
-    for entry in walked.found:
-        known = old.get(Path(entry.root, entry.relative))
+    met = [old.get(Path(entry.root, entry.relative)) for entry in walked.found]
+    taken = sources.keys() | {record.source.id for record in met if record}
+    for entry, known in zip(walked.found, met, strict=True):
         if known and known.digest == entry.digest:
             report.unchanged += 1
             sources[known.source.id] = known
@@ -158,20 +166,20 @@ def _read(
         report.added += known is None
         report.updated += known is not None
         report.warnings += [Flaw(str(entry.path), line, reason) for line, reason in document.warnings]
-        record = _record(entry, document, known, taken=sources.keys())
+        record = _record(entry, document, known, taken)
         sources[record.source.id] = record
     return [sources[source_id] for source_id in sorted(sources)]
 
 
 def _record(entry: Found, document: Document, known: SourceRecord | None, taken: Container[str]) -> SourceRecord:
-    """A source keeps the id it has; a new one gets that of its path, unless another corpus folder has it taken."""
+    """A source keeps the id it has; a new one gets that of its path, unless a file of another ingest has it taken."""
     d = document
     if known:
         source_id, root, path = known.source.id, known.root, known.source.path
     else:
         source_id, root, path = entry.source_id, str(entry.root), entry.relative
         if source_id in taken:
-            source_id = f"{source_id}-{hashlib.sha256(root.encode()).hexdigest()[:8]}"
+            source_id = f"{source_id}-{hashlib.sha256(str(Path(root, path)).encode()).hexdigest()[:8]}"
     source = Source(source_id, path, d.title, d.kind, d.url, d.date, d.people)
     return SourceRecord(source, root, entry.digest, d.turns, tuple(turn.speaker for turn in d.turns), d.warnings)
 

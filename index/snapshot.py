@@ -17,6 +17,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Generator, Iterator
@@ -32,6 +33,7 @@ FORMAT_VERSION = 1
 CURRENT = "CURRENT"
 MANIFEST = "manifest.json"
 BUILDING = ".building-"
+_NAME = re.compile(r"[0-9A-Za-z-]{1,64}")
 REBUILD = "build it anew with `onrecord ingest`"
 
 
@@ -83,16 +85,23 @@ def _dump(fields: dict[str, Any]) -> bytes:
 
 def current_folder(index_dir: Path) -> Path:
     """The folder of the live snapshot."""
+    while True:
+        name = _live_name(index_dir)
+        folder = index_dir / name
+        if _NAME.fullmatch(name) and (folder / MANIFEST).is_file():
+            return folder
+        # A writer may have replaced and deleted it since CURRENT was read.
+        if _live_name(index_dir) == name:
+            raise SnapshotError(f"{index_dir / CURRENT} names a snapshot that is not there; {REBUILD}")
+
+
+def _live_name(index_dir: Path) -> str:
     try:
-        name = (index_dir / CURRENT).read_text(encoding="ascii").strip()
+        return (index_dir / CURRENT).read_text(encoding="ascii").strip()
     except FileNotFoundError as error:
         raise NoSnapshotError(f"no index in {index_dir} yet: run `onrecord ingest` first") from error
     except (ValueError, OSError) as error:
         raise SnapshotError(f"{index_dir / CURRENT} cannot be read; {REBUILD}") from error
-    folder = index_dir / name
-    if not name or folder.parent != index_dir or not (folder / MANIFEST).is_file():
-        raise SnapshotError(f"{index_dir / CURRENT} names a snapshot that is not there; {REBUILD}")
-    return folder
 
 
 class HeldSnapshot:
@@ -101,12 +110,16 @@ class HeldSnapshot:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = (folder / MANIFEST).open("rb")
-        fcntl.flock(self._lock, fcntl.LOCK_SH)
-        if not (folder / MANIFEST).exists():  # deleted between the opening and the locking
-            raise FileNotFoundError(folder / MANIFEST)
-        self.manifest = Manifest.from_bytes(self._lock.read(), folder / MANIFEST)
-        if self.manifest.id != folder.name:
-            raise SnapshotError(f"{folder} holds the snapshot {self.manifest.id}; {REBUILD}")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_SH)
+            if not (folder / MANIFEST).exists():  # deleted between the opening and the locking
+                raise FileNotFoundError(folder / MANIFEST)
+            self.manifest = Manifest.from_bytes(self._lock.read(), folder / MANIFEST)
+            if self.manifest.id != folder.name:
+                raise SnapshotError(f"{folder} holds the snapshot {self.manifest.id}; {REBUILD}")
+        except Exception:
+            self.close()
+            raise
 
     def damaged_files(self) -> list[str]:
         """A sentence for each file that is missing, too many, or not what was written."""
@@ -140,21 +153,21 @@ def hold_current(index_dir: Path) -> HeldSnapshot:
 
 @contextmanager
 def writer_lock(index_dir: Path) -> Generator[None]:
-    """Held by the one writer of an index; a second one is refused at once."""
+    """Held by the one writer of an index; a second one is refused at once. What a dead writer left is cleared away."""
     index_dir.mkdir(parents=True, exist_ok=True)
     with (index_dir / "LOCK").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise LockedError(f"another ingest is writing {index_dir}; wait for it to end") from error
+        for left in index_dir.glob(f"{BUILDING}*"):
+            shutil.rmtree(left)
         yield
 
 
 @contextmanager
 def new_snapshot(index_dir: Path) -> Generator[Path]:
     """An empty folder to build in, under the writer's lock; it is cleared away unless `publish` takes it."""
-    for left in index_dir.glob(f"{BUILDING}*"):
-        shutil.rmtree(left)
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
     folder = index_dir / f"{BUILDING}{name}"
     folder.mkdir()
@@ -167,7 +180,7 @@ def new_snapshot(index_dir: Path) -> Generator[Path]:
 def publish(folder: Path, *, model: str, dimension: int, corpus_hash: str, counts: dict[str, int]) -> Manifest:
     """Makes the folder that `new_snapshot` gave the live snapshot: a crash at any moment leaves the old or the new one.
 
-    Everything is on the disk (fsync, folders included) before CURRENT is replaced. Snapshots that nobody reads go.
+    Everything is on the disk (fsync, folders included) before CURRENT is replaced.
     """
     index_dir, name = folder.parent, folder.name.removeprefix(BUILDING)
     paths = sorted(_files(folder))
@@ -190,11 +203,11 @@ def publish(folder: Path, *, model: str, dimension: int, corpus_hash: str, count
     _fsync(replacement)
     replacement.replace(index_dir / CURRENT)
     _fsync(index_dir)
-    _delete_unread(index_dir, keep=name)
     return manifest
 
 
-def _delete_unread(index_dir: Path, keep: str) -> None:
+def delete_unread(index_dir: Path, keep: str) -> None:
+    """Under the writer's lock: deletes all snapshots but `keep` that nobody reads."""
     for folder in index_dir.iterdir():
         if folder.name == keep or not folder.is_dir() or not (folder / MANIFEST).is_file():
             continue
