@@ -18,12 +18,24 @@ from app.settings import Settings
 from index.search import Hit, Index
 from ingest.speakers import Speaker, bare_name
 
+Status = Literal["answered", "no_answer"]
+
 EVIDENCE_HITS = 30
 """Passages that are looked at to judge whether the corpus answers at all."""
 NEAR_MISS_SIMILARITY = 0.35
 NEAR_MISSES = 3
+SHOWN_TITLES = 8
 UNKNOWN_FACTOR = 0.7
 """What is left of the confidence where the question asks for somebody whom no label names."""
+
+_DOCUMENTS = r"(?:episodes?|documents?|sources?|transcripts?|podcasts?|files?|meetings?|interviews?|notes)"
+_ABOUT_CORPUS = re.compile(
+    rf"\s*(?:(?:which|what|how many)\s+(?:other\s+)?{_DOCUMENTS}\s+"
+    r"(?:do you (?:have|hold|know)|are there|are here|have you(?: got)?|can i ask(?: about)?|are available)"
+    rf"|(?:list|show)\s+(?:me\s+)?(?:(?:all|the|your)\s+)*{_DOCUMENTS}"
+    r"|what (?:do you know about|can i ask(?: you)?(?: about)?|is in this (?:corpus|collection|archive)))\W*$",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +53,7 @@ class Answer:
     A `no_answer` has no citations; `near_misses` are what was found instead, without markers in the text.
     """
 
-    status: Literal["answered", "no_answer"]
+    status: Status
     answer: str
     conversation_id: str
     citations: tuple[Citation, ...] = ()
@@ -95,10 +107,12 @@ def answer(
         wanted = filter_speaker(index, speaker)
     elif asked.asked:
         wanted = asked.asked.speakers
-        if not asked.asked.certain:
+        if not asked.asked.certain or len({bare_name(name) for name in wanted}) > 1:
             reading = Reading(question, " or ".join(wanted))
     else:
         wanted = ()
+    if _ABOUT_CORPUS.match(question):
+        return _finished(began, conversation_id, "answered", [_holdings(index, source)], confidence=1.0)
     evidence = gather(index, asked, wanted, top_k, source)
     sure = evidence.confidence
     citations: tuple[Citation, ...] = ()
@@ -111,17 +125,40 @@ def answer(
         lines = _quoted(citations, asked)
     else:
         near = _near_misses(evidence)
-        lines = [_nothing(index, asked, wanted, near)]
+        lines = [_nothing(index, asked, wanted, near, source)]
     if reading and asked.asked:
         lines.insert(0, f"Reading “{asked.asked.text}” as {reading.speaker}.")
-    return Answer(
-        status="answered" if citations else "no_answer",
-        answer="\n".join(lines),
-        conversation_id=conversation_id or uuid.uuid4().hex,
+    return _finished(
+        began,
+        conversation_id,
+        "answered" if citations else "no_answer",
+        lines,
         citations=citations,
         near_misses=near,
         reading=reading,
         confidence=round(sure, 4),
+    )
+
+
+def _finished(
+    began: float,
+    conversation_id: str | None,
+    status: Status,
+    lines: Sequence[str],
+    *,
+    citations: tuple[Citation, ...] = (),
+    near_misses: tuple[Citation, ...] = (),
+    reading: Reading | None = None,
+    confidence: float,
+) -> Answer:
+    return Answer(
+        status=status,
+        answer="\n".join(lines),
+        conversation_id=conversation_id or uuid.uuid4().hex,
+        citations=citations,
+        near_misses=near_misses,
+        reading=reading,
+        confidence=confidence,
         took_ms=round((time.perf_counter() - began) * 1000, 3),
     )
 
@@ -214,19 +251,29 @@ def _near_misses(evidence: Evidence) -> tuple[Citation, ...]:
     return tuple(choose_quotes(close, NEAR_MISSES))
 
 
-def _nothing(index: Index, asked: Question, wanted: Sequence[str], near: Sequence[Citation]) -> str:
+def _nothing(index: Index, asked: Question, wanted: Sequence[str], near: Sequence[Citation], source: str | None) -> str:
+    here = "this document" if source is not None or len(index.records.sources()) == 1 else "these documents"
     places: dict[str, list[str]] = {}
     for c in near:
         where = c.timestamp or c.locator
         places.setdefault(c.speaker or c.source.title, []).extend([where] if where else [])
-    found = _unmarked("; ".join(f"{who} ({', '.join(where)})" if where else who for who, where in places.items()))
-    instead = f" What comes nearest: {found}." if found else ""
+    found = "; ".join(f"{who} ({', '.join(where)})" if where else who for who, where in places.items())
+    instead = f" What comes nearest: {_unmarked(found)}." if found else ""
     if asked.unknown:
-        return f"Nobody called {asked.unknown} speaks in these documents.{instead}"
+        return f"Nobody called {asked.unknown} speaks in {here}.{instead}"
     if wanted:
-        return f"{' or '.join(wanted)} does not speak about that in these documents.{instead}"
-    if not len(index):
+        return f"{_unmarked(' or '.join(wanted))} does not speak about that in {here}.{instead}"
+    return f"{here.capitalize()} {'does' if here.startswith('this ') else 'do'} not answer that.{instead} " + _holdings(
+        index, source
+    )
+
+
+def _holdings(index: Index, source: str | None) -> str:
+    """What may be asked about: the titles, not more than a reader will read."""
+    sources = [each for each in index.records.sources() if source in (None, each.id)]
+    if not sources:
         return "There are no documents to answer from: add some with `onrecord ingest`."
-    titles = [_unmarked(source.title) for source in index.records.sources()]
-    shown = "; ".join(titles[:5]) + (f"; and {len(titles) - 5} more" if len(titles) > 5 else "")
-    return f"These documents do not answer that.{instead} They are: {shown}."
+    titles = "; ".join(each.title for each in sources[:SHOWN_TITLES])
+    more = f"; and {len(sources) - SHOWN_TITLES} more" if len(sources) > SHOWN_TITLES else ""
+    counted = "1 document" if len(sources) == 1 else f"{len(sources)} documents"
+    return f"{counted} to ask: {_unmarked(titles)}{more}."
