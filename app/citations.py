@@ -9,10 +9,18 @@ from index.search import Hit
 from ingest.links import deep_link
 from ingest.model import Attribution, Source, Span, format_timestamp
 
-_HESITATION = r"(?:um+|uh+|er+|erm|hmm+|mm+|mm-hmm?|you know|i mean)\b"
+# Not "ER", "So-called", "5 mm", "I mean it" or "how do you know": there the same letters are words.
+_NOISE = r"(?-i:[Uu]m+|[Uu]h+|[Ee]rm?|[Hh]mm+|[Mm]m-hmm?|[Mm]m+)\b(?![-'’]\w)"
+_PHRASE = r"(?:you know|i mean)\b"
 _OPENER = r"(?:yeah|yep|ok|okay|well|so|and|but|right|like)\b"
-_LEADING = re.compile(rf"(?:{_HESITATION}[\s,.…–—-]*|{_OPENER}(?:[,.…–—-]\s*|\s+(?={_HESITATION})))+", re.IGNORECASE)
-_TRAILING = re.compile(rf"(?:[\s,…–—-]+{_HESITATION})+[\s,…–—-]*[.?!]?$", re.IGNORECASE)
+_PAUSE = r"\s?(?:[,.…–—-]+\s+|[…—]+)"
+_LEADING = re.compile(
+    rf"(?:{_NOISE}(?:{_PAUSE}|\s+)|{_PHRASE}{_PAUSE}|{_OPENER}(?:{_PAUSE}|\s+(?={_NOISE}|{_PHRASE}{_PAUSE})))+",
+    re.IGNORECASE,
+)
+_TRAILING = re.compile(rf"(?:(?<!\d)(?:\s+|{_PAUSE}){_NOISE}|{_PAUSE}{_PHRASE})+[\s,…–—-]*[.?!]?$", re.IGNORECASE)
+_TAIL = 100
+"""Characters at the end of a quotation in which trailing fillers are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +77,6 @@ def quoted_span(hit: Hit, first: int, last: int) -> Span:
     if (leading := _LEADING.match(text)) and re.search(r"\w", text[leading.end() :]):
         begin += leading.end()
         text = text[leading.end() :]
-    if (trailing := _TRAILING.search(text)) and trailing.start() > 0:
+    if (trailing := _TRAILING.search(text, max(0, len(text) - _TAIL))) and re.search(r"\w", text[: trailing.start()]):
         end = begin + trailing.start()
     return Span(turn, begin, end)
