@@ -43,3 +43,8 @@ class HashingEmbedder:
 @pytest.fixture
 def hashing() -> HashingEmbedder:
     return HashingEmbedder()
+
+
+@pytest.fixture(scope="session")
+def hashing_type() -> type[HashingEmbedder]:
+    return HashingEmbedder

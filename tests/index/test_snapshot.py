@@ -249,7 +249,7 @@ def test_readers_and_a_writer_at_once(index_dir: Path) -> None:
     with ThreadPoolExecutor(3) as pool:
         readers = [pool.submit(read) for _ in range(3)]
         try:
-            for number in range(1, 61):
+            for number in range(1, 41):
                 write(index_dir, words=str(number))
         finally:
             done.set()
@@ -343,8 +343,8 @@ def test_files_that_do_not_belong_together_are_found(built: Path, index_dir: Pat
         assert verify(index_dir)[0].startswith(f"{count + 1} {name} in the manifest, {count} ")
 
 
-def test_another_model_is_refused(built: Path, index_dir: Path, hashing) -> None:
-    other = type(hashing)("hashing-other")
+def test_another_model_is_refused(built: Path, index_dir: Path, hashing, hashing_type) -> None:
+    other = hashing_type("hashing-other")
     with pytest.raises(
         SnapshotError, match="built with the model hashing-64, and hashing-other is asked for; build it anew with"
     ):
