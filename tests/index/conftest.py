@@ -15,14 +15,13 @@ _WORD = re.compile(r"\w+")
 
 
 class HashingEmbedder:
-    """Counts words in buckets. `texts` are the passages it was asked to embed, in no particular order."""
+    """Counts words in buckets."""
 
     dimension = 64
     max_tokens = 254
 
     def __init__(self, fingerprint: str = "hashing-64") -> None:
         self.fingerprint = fingerprint
-        self.texts: list[str] = []
 
     def count_tokens(self, text: str) -> int:
         return len(text.split())
@@ -36,7 +35,6 @@ class HashingEmbedder:
         return unit(rows)
 
     def embed_passage(self, text: str, ranges: Sequence[tuple[int, int]]) -> tuple[Matrix, Matrix]:
-        self.texts.append(text)
         return self.embed([text])[0], self.embed([text[begin:end] for begin, end in ranges])
 
 

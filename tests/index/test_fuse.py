@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from math import exp
+from random import Random
 
 import numpy as np
 import pytest
@@ -68,7 +69,9 @@ def test_fusion_keeps_every_row_once_in_order(lexical: dict[int, float], dense: 
 
 
 @given(RANKINGS, RANKINGS, st.randoms(use_true_random=False))
-def test_the_order_of_candidates_does_not_matter(lexical: dict[int, float], dense: dict[int, float], random) -> None:
+def test_the_order_of_candidates_does_not_matter(
+    lexical: dict[int, float], dense: dict[int, float], random: Random
+) -> None:
     def shuffled(found: Ranking) -> Ranking:
         order = list(range(len(found[0])))
         random.shuffle(order)

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from math import log
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -39,7 +40,7 @@ def lexical(tmp_path_factory: pytest.TempPathFactory) -> LexicalIndex:
     return write(tmp_path_factory.mktemp("lexical"), records)
 
 
-def found(lexical: LexicalIndex, query: str, limit: int = 100, **filters) -> list[int]:
+def found(lexical: LexicalIndex, query: str, limit: int = 100, **filters: Any) -> list[int]:
     return lexical.search(query, limit, **filters)[0].tolist()
 
 

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def said(topic: str, words: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def index(tmp_path_factory: pytest.TempPathFactory, hashing_type) -> Generator[Index]:
+def index(tmp_path_factory: pytest.TempPathFactory, hashing_type: Callable[..., Embedder]) -> Generator[Index]:
     """Each person in turn about each topic in three talks, the last talk shorter."""
     folder = tmp_path_factory.mktemp("search")
     (folder / "corpus").mkdir()
@@ -39,7 +40,7 @@ def index(tmp_path_factory: pytest.TempPathFactory, hashing_type) -> Generator[I
         yield index
 
 
-def find(index: Index, query: str, top_k: int = 8, **filters) -> list[Hit]:
+def find(index: Index, query: str, top_k: int = 8, **filters: Any) -> list[Hit]:
     return index.search(query, index.embedder.embed([query])[0], top_k, **filters)
 
 
@@ -81,7 +82,7 @@ def test_similarity_is_the_cosine_with_the_passage(index: Index) -> None:
 
 @pytest.mark.parametrize("query", ["steel", "glass number 3 of straw", "the", "nowhere", ""])
 @pytest.mark.parametrize("filters", [{}, {"speakers": ["Bob Ray"]}, {"source_id": "talk-1"}])
-def test_scores_are_those_of_the_two_rankings_fused(index: Index, query: str, filters: dict) -> None:
+def test_scores_are_those_of_the_two_rankings_fused(index: Index, query: str, filters: dict[str, Any]) -> None:
     records = index.records.passages()
     vector = index.embedder.embed([query])[0]
     speakers, source_id = filters.get("speakers", ()), filters.get("source_id")

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from index.build import ingest
+from index.embed import Embedder
 from index.errors import LockedError, NoSnapshotError, SnapshotError
 from index.search import Index, verify
 from index.snapshot import (
@@ -275,7 +276,7 @@ def test_deleted_between_opening_and_locking(index_dir: Path) -> None:
 
 
 @pytest.fixture
-def built(tmp_path: Path, index_dir: Path, hashing) -> Path:
+def built(tmp_path: Path, index_dir: Path, hashing: Embedder) -> Path:
     """The folder of a live snapshot of two talks."""
     corpus = tmp_path / "corpus"
     corpus.mkdir()
@@ -302,7 +303,7 @@ def flip(file: Path, position: int) -> None:
     file.write_bytes(data)
 
 
-def test_a_flipped_byte_in_any_file_is_found(built: Path, index_dir: Path, hashing) -> None:
+def test_a_flipped_byte_in_any_file_is_found(built: Path, index_dir: Path, hashing: Embedder) -> None:
     files = sorted(path for path in built.rglob("*") if path.is_file() and path.stat().st_size)
     assert {path.relative_to(built).parts[0] for path in files} == {
         MANIFEST,
@@ -343,7 +344,9 @@ def test_files_that_do_not_belong_together_are_found(built: Path, index_dir: Pat
         assert verify(index_dir)[0].startswith(f"{count + 1} {name} in the manifest, {count} ")
 
 
-def test_another_model_is_refused(built: Path, index_dir: Path, hashing, hashing_type) -> None:
+def test_another_model_is_refused(
+    built: Path, index_dir: Path, hashing: Embedder, hashing_type: Callable[..., Embedder]
+) -> None:
     other = hashing_type("hashing-other")
     with pytest.raises(
         SnapshotError, match="built with the model hashing-64, and hashing-other is asked for; build it anew with"
@@ -353,7 +356,7 @@ def test_another_model_is_refused(built: Path, index_dir: Path, hashing, hashing
         assert index.manifest.model == "hashing-64"
 
 
-def test_an_open_index_stays_whole_while_newer_ones_come(built: Path, index_dir: Path, hashing) -> None:
+def test_an_open_index_stays_whole_while_newer_ones_come(built: Path, index_dir: Path, hashing: Embedder) -> None:
     corpus = built.parent.parent / "corpus"
     index = Index.open(index_dir, hashing)
     for text in ("glass", "straw"):
