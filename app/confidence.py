@@ -98,7 +98,7 @@ def hit_text(hit: Hit, speakers: Set[str] | None = None) -> str:
     question = ""
     for span in hit.passage.spans:
         turn = hit.turns[span.turn]
-        text = f"{turn.text[span.begin : span.end]} {turn.note}"
+        text = f"{turn.text[span.begin : span.end]} {turn.context}"
         if speakers is None or turn.speaker in speakers:
             texts += [question, text]
         question = text if text.rstrip().endswith("?") else ""

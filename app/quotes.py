@@ -112,7 +112,7 @@ def score_sentences(topic: Topic, sentences: Sequence[Candidate]) -> list[Scored
         sentence = hit.passage.sentences[i]
         turn = hit.turns[sentence.turn]
         text = turn.text[sentence.begin : sentence.end]
-        coverage = topic.coverage(f"{text} {turn.note}")
+        coverage = topic.coverage(f"{text} {turn.context}")
         score = candidate.similarity + COVERAGE_WEIGHT * coverage + PASSAGE_WEIGHT * hit.score / best
         scored.append(Scored(hit, i, i, score - _penalty(text, turn), candidate.similarity, coverage))
     return sorted(scored, key=lambda s: -s.score)

@@ -71,11 +71,19 @@ class _Text:
 
 
 def passage_text(passage: Passage, turns: Sequence[Turn]) -> _Text:
-    """Each stretch of a turn on a line, its speaker before and its note after it, as neither is ever shown."""
+    """Each stretch of a turn on a line, its speaker before and its note after it, a new heading on a line above.
+
+    None of the three is ever shown as words of the passage.
+    """
     text, ranges = "", list[tuple[int, int]]()
+    heading: tuple[str, ...] = ()
     for span in passage.spans:
         turn = turns[span.turn]
-        text += f"{chr(10) if text else ''}{speaker_label(turn)}"
+        text += "\n" if text else ""
+        if turn.heading[-1:] != heading:
+            heading = turn.heading[-1:]
+            text += "".join(f"{title}\n" for title in heading)
+        text += speaker_label(turn)
         shift = len(text) - span.begin
         inside = [s for s in passage.sentences if s.turn == span.turn and span.begin <= s.begin < span.end]
         ranges += [(s.begin + shift, s.end + shift) for s in inside]

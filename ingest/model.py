@@ -54,6 +54,11 @@ class Turn:
     note: str = ""
 
     @property
+    def context(self) -> str:
+        """What helps to find the turn and is never quoted: its innermost heading, and its note."""
+        return " ".join([*self.heading[-1:], self.note]).strip()
+
+    @property
     def start(self) -> float | None:
         """Seconds at which the turn begins."""
         return self.cues[0].start

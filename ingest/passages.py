@@ -103,7 +103,7 @@ def _stretches(turns: Sequence[Turn], count_tokens: CountTokens, max_tokens: int
                 first = i
     for _, index, begin, end in sorted(parts):
         turn = turns[index]
-        label_tokens = count_tokens(speaker_label(turn)) + count_tokens(turn.note)
+        label_tokens = count_tokens(speaker_label(turn)) + count_tokens(turn.context)
         room = max(max_tokens - label_tokens, 16)
         cuts = [cue.offset for cue in turn.cues if begin < cue.offset < end] if utterances else []
         sentences = tuple(
