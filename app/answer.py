@@ -127,7 +127,7 @@ def answer(
         near = _near_misses(evidence)
         lines = [_nothing(index, asked, wanted, near, source)]
     if reading and asked.asked:
-        lines.insert(0, f"Reading “{asked.asked.text}” as {reading.speaker}.")
+        lines.insert(0, _unmarked(f"Reading “{asked.asked.text}” as {reading.speaker}."))
     return _finished(
         began,
         conversation_id,
