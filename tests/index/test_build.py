@@ -405,6 +405,14 @@ def test_what_is_embedded_of_a_passage() -> None:
     assert [embedded.text[begin:end] for begin, end in embedded.ranges] == ["One.", "Two.", "Three."]
 
 
+def test_a_note_that_becomes_speech_is_embedded_anew() -> None:
+    noted = passage_text(Passage("a", "talk", 0, (Span(0, 0, 4),), 1), [Turn("Ann", "One.", (Cue(0, 0),), note="Two.")])
+    both = Passage("b", "talk", 0, (Span(0, 0, 4), Span(0, 5, 9)), 2)
+    spoken = passage_text(both, [Turn("Ann", "One. Two.", (Cue(0, 0),))])
+    assert noted.text == spoken.text
+    assert noted.digest != spoken.digest
+
+
 def test_where_sentences_of_an_interrupted_turn_stand() -> None:
     turns = [Turn("Ann", "One. Two.", (Cue(0, 0), Cue(2, 5))), Turn("Ben", "Mm.", (Cue(1, 0),))]
     passage = Passage("id", "talk", 0, (Span(0, 0, 4), Span(1, 0, 3), Span(0, 5, 9)), 3)
