@@ -24,6 +24,8 @@ Floats = NDArray[np.float64]
 
 def standardise(scores: Scores) -> Floats:
     """Scores less their mean, over their standard deviation; zeros where all are equal."""
+    if not len(scores):
+        return np.zeros(0)
     centred = scores.astype(np.float64) - scores.mean(dtype=np.float64)
     deviation = centred.std()
     return centred / deviation if deviation > 0 else centred
@@ -32,18 +34,14 @@ def standardise(scores: Scores) -> Floats:
 def fuse(lexical: tuple[Rows, Scores], dense: tuple[Rows, Scores]) -> tuple[Rows, Floats]:
     """The union of two rankings, as ascending rows and their evidence, exp of the weighted sum of standardised scores.
 
-    Each ranking is standardised over itself, so that its length and not the size of the corpus sets the scale. A row
-    that one ranking lacks takes the lowest score of that ranking.
+    Each column is standardised over the passages found, so that not the size of the corpus sets the scale. A row that
+    the words did not find scores 0 there; one that the vectors did not find takes their lowest score.
     """
     rows = np.union1d(lexical[0], dense[0])
-    total = np.zeros(len(rows))
-    for (found, scores), weight in ((lexical, 1 - DENSE_WEIGHT), (dense, DENSE_WEIGHT)):
-        if len(found):
-            standard = standardise(scores)
-            column = np.full(len(rows), standard.min())
-            column[np.searchsorted(rows, found)] = standard
-            total += weight * column
-    return rows, np.exp(total)
+    words, vectors = np.zeros(len(rows), np.float32), np.full(len(rows), dense[1].min(initial=1.0), np.float32)
+    words[np.searchsorted(rows, lexical[0])] = lexical[1]
+    vectors[np.searchsorted(rows, dense[0])] = dense[1]
+    return rows, np.exp((1 - DENSE_WEIGHT) * standardise(words) + DENSE_WEIGHT * standardise(vectors))
 
 
 def smooth(rows: Rows, evidence: Floats, sources: Rows, middles: Floats) -> Floats:

@@ -64,7 +64,8 @@ class Index:
         self.dense = DenseIndex(held.folder / VECTORS)
         self.lexical = LexicalIndex(held.folder / LEXICAL)
         self.sentences: NDArray[np.int8] = np.load(held.folder / SENTENCES, mmap_mode="r")
-        self._middles = _middles(self.records.source_numbers, self.records.words)
+        # Positions run on from source to source, since only the distances within one are looked at.
+        self._middles: NDArray[np.float64] = np.cumsum(self.records.words) - self.records.words / 2
 
     @classmethod
     def open(cls, index_dir: Path, embedder: Embedder) -> Index:
@@ -138,14 +139,6 @@ class Index:
             vectors = self.sentences[record.first_sentence : record.first_sentence + len(passage.sentences)]
             hits.append(Hit(rank, score, similarity, passage, source, turns, vectors))
         return hits
-
-
-def _middles(source_numbers: Rows, words: Rows) -> NDArray[np.float64]:
-    """For each row, the position of the passage's middle word in its source."""
-    ends = np.cumsum(words)
-    first = np.flatnonzero(np.diff(source_numbers, prepend=-1))
-    before = np.repeat(np.concatenate([[0], ends])[first], np.diff(np.append(first, len(words))))
-    return ends - words / 2 - before
 
 
 def verify(index_dir: Path) -> list[str]:
