@@ -20,6 +20,7 @@ from typer.main import get_command
 
 from app.errors import AnswerError, UnknownFilterError
 from app.schemas import (
+    MAX_TOP_K,
     AskRequest,
     AskResponse,
     SearchRequest,
@@ -231,6 +232,39 @@ def speakers(index_dir: _IndexDir = None, as_json: _Json = False) -> None:
     else:
         rows = [(s.name, ", ".join(s.aliases), s.turns, ", ".join(s.sources)) for s in listed]
         Terminal().table(("name", "also", "turns", "sources"), rows)
+
+
+@cli.command("eval")
+def evaluate(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.jsonl", exists=True, dir_okay=False, help="Questions, a line each.")
+    ],
+    top_k: Annotated[int, typer.Option("--top-k", metavar="N", min=1, max=MAX_TOP_K, help="Passages ranked.")] = 30,
+    everywhere: Annotated[bool, typer.Option("--open", help="Ask all documents, not the one a line names.")] = False,
+    compare: Annotated[
+        Path | None,
+        typer.Option(metavar="OLD.json", exists=True, dir_okay=False, help="What --json printed of an earlier run."),
+    ] = None,
+    index_dir: _IndexDir = None,
+    as_json: _Json = False,
+) -> None:
+    """Measure retrieval, attribution, citations and abstention on a file of questions."""
+    from app.evaluate import difference_rows, figure_rows
+    from app.evaluate import evaluate as run
+
+    settings = _settings(index_dir)
+    with _opened(settings) as index, progress_bar("Asking") as progress:
+        found = run(index, settings, file, top_k=top_k, everywhere=everywhere, compared=compare, progress=progress)
+    if as_json:
+        _print_json(found.model_dump())
+        return
+    terminal = Terminal()
+    rows = figure_rows(found)
+    terminal.table(("",) * len(rows[0]), rows)
+    if found.comparison:
+        rows = difference_rows(found.comparison)
+        terminal.line()
+        terminal.table(("",) * len(rows[0]), rows)
 
 
 @cli.command()
