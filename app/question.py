@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ingest.names import is_english_word, is_full_name, is_given_name
-from ingest.speakers import Speaker, bare_name, closest
+from ingest.speakers import Guess, Speaker, Spellings, bare_name
 
 _WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*\.?")
 _POSSESSIVE = re.compile(r"['’]s?$")
 _ABBREVIATED_TITLE = re.compile(r"(?:Mr|Mrs|Ms|Mx|Dr|Prof|Rev|Sen|Rep|Gov|Gen|Hon|CEO)\.?")
-_THE = re.compile(r"\bthe\s+$", re.IGNORECASE)
-_LEADS_TO_NAME = re.compile(r"\b(?:according\s+to\s+)?(?:the\s+)?$", re.IGNORECASE)
+_THE = re.compile(r"\b(?:the|our)\s+$", re.IGNORECASE)
+_LEADS_TO_NAME = re.compile(r"\b(?:according\s+to\s+)?(?:(?:the|our)\s+)?$", re.IGNORECASE)
 LONGEST_NAME = 6
 """Words that a name nobody is known by may have."""
+LONGEST_SLOT = 3
+"""Words in lower case that a name may have."""
 CONTEXT = 120
 """Characters before and after a name that are looked at, so that a long text takes time in proportion to its length."""
 
@@ -47,7 +49,12 @@ _BEFORE_NAME = re.compile(
 _VERB_AFTER = re.compile(
     rf"\s*,?\s*(?:(?:ever|also|then|really|actually|first|finally|not|n['’]t)\s+)*(?:{_SPEAKING})\b", re.IGNORECASE
 )
-_ANY_VERB_AFTER = re.compile(r"\s+[a-z]+")
+_ANY_VERB_AFTER = {
+    # "Does Kayvon deal with it", "is Kayvon building it"; not "can Chase cards", "is Case law", "do Rich people".
+    **dict.fromkeys(("is", "was"), re.compile(r"\s+[a-z]+(?<=ing)\b")),
+    **dict.fromkeys(("do", "are", "were", "have"), re.compile(r"(?!)")),
+}
+_OTHER_VERB_AFTER = re.compile(r"\s+[a-z]+(?<!ing)(?<![^s]s)\b")
 _VIEW_AFTER = re.compile(
     r"(?:['’]s|['’])?\s+(?:\w+\s+){0,2}?(?:opinions?|views?|thoughts?|take|stance|position|attitudes?|comments?|remarks?|ideas?"
     r"|suggestions?|proposals?|recommendations?|concerns?|answers?|response|reply|reasons?|reasoning|argument|advice"
@@ -76,6 +83,7 @@ class Mention:
     """A person named in a question: the words used, where they stand, and the speakers they may mean.
 
     `certain` is false where the words only resemble a name. `asked` is true where that person's words are asked for.
+    `suggestions` are whom the words resemble too little, or too much alike, to say that they mean one of them.
     """
 
     text: str
@@ -84,6 +92,7 @@ class Mention:
     speakers: tuple[str, ...]
     certain: bool
     asked: bool
+    suggestions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +100,8 @@ class Question:
     """A question as understood.
 
     `asked` is whose words it asks for, `unknown` whom it so asks for without that anybody is called so; `stranger` is
-    true where that is a person's name, false where it may be a title ("the Deputy Minister").
+    true where that is a person's name, false where it may be a title ("the Deputy Minister"). `suggestions` are the
+    speakers that `unknown` may be a misspelling of: "did you mean A or B?".
     """
 
     text: str
@@ -99,23 +109,25 @@ class Question:
     asked: Mention | None = None
     unknown: str | None = None
     stranger: bool = False
+    suggestions: tuple[str, ...] = ()
 
 
 def understand(text: str, speakers: Sequence[Speaker]) -> Question:
     """Finds whom a question asks for among `speakers`, and what is left of it as a topic."""
     mentions = list(find_mentions(text, speakers))
     asked = next((mention for mention in mentions if mention.asked and mention.speakers), None)
-    unknown = next((mention.text for mention in mentions if mention.asked and not mention.speakers), None)
+    unknown = next((mention for mention in mentions if mention.asked and not mention.speakers), None)
     if asked and any(_joined(text, asked, other) or _joined(text, other, asked) for other in mentions):
         asked = None  # what two people said to each other is in the words of both
     if asked or not unknown:
         return Question(text, _topic(text, asked), asked)
-    title = not is_full_name(unknown) and all(is_english_word(word) for word in unknown.split())
-    return Question(text, _topic(text, None), None, unknown, stranger=not title)
+    title = not is_full_name(unknown.text) and all(is_english_word(word) for word in unknown.text.split())
+    return Question(text, _topic(text, None), None, unknown.text, not title, unknown.suggestions)
 
 
 def _joined(text: str, one: Mention, other: Mention) -> bool:
-    return re.fullmatch(r"\s*(?:,|and|&)\s*(?:the\s+)?", text[one.end : other.begin], re.IGNORECASE) is not None
+    between = text[one.end : other.begin] if other.begin - one.end < CONTEXT else ""
+    return re.fullmatch(r"\s*(?:,|and|&)\s*(?:the\s+)?", between, re.IGNORECASE) is not None
 
 
 def find_mentions(text: str, speakers: Sequence[Speaker]) -> Iterator[Mention]:
@@ -141,21 +153,40 @@ def find_mentions(text: str, speakers: Sequence[Speaker]) -> Iterator[Mention]:
                 at += size
                 break
         else:
-            size = _run_length(text, words, at)
-            begin, end = words[at].start(), _name_end(words[at + size - 1])
-            if at > 0 and _is_asked(text, begin, end) and not _ordinary(text[begin:end]):
-                alike = names.titled(text[begin:end]) or names.alike(text[begin:end], after_the=after_the)
-                if alike or (text[begin].isupper() and _is_asked(text, begin, end, to_speak=True)):
-                    yield Mention(text[begin:end], begin, end, alike, certain=False, asked=True)
-                at += size
-            else:
+            mention = _guess(text, words, at, names, after_the=after_the)
+            if mention:
+                yield mention
+            at += 1
+            while mention and at < len(words) and words[at].start() < mention.end:
                 at += 1
+
+
+def _guess(text: str, words: Sequence[re.Match[str]], at: int, names: _Names, *, after_the: bool) -> Mention | None:
+    """The person whose words are asked for by a name that begins at a word and that nobody bears as it stands."""
+    if at == 0:
+        return None
+    run = _run_length(text, words, at)
+    slot = max(run, _slot_length(text, words, at))
+    for size in (slot,) if words[at].group().islower() else dict.fromkeys((slot, run)):
+        begin, end = words[at].start(), _name_end(words[at + size - 1])
+        name = text[begin:end]
+        usual = name.islower() and all(map(_is_plain, name.split()))
+        if _ordinary(name) or not _is_asked(text, begin, end, to_speak=usual):
+            continue
+        exact = () if after_the else names.exact(name.title())
+        # "prices" is no misspelling of the name Price, but "price" in the place of a name may be the name.
+        guess = Guess(exact) if exact or (usual and not after_the) else names.guess(name, after_the=after_the)
+        if guess.speakers:
+            return Mention(name, begin, end, guess.speakers, certain=bool(exact), asked=True)
+        if size == run and name[0].isupper() and _is_asked(text, begin, end, to_speak=True):
+            return Mention(name, begin, end, (), certain=False, asked=True, suggestions=guess.suggestions)
+    return None
 
 
 def resolve_speaker(name: str, speakers: Sequence[Speaker]) -> tuple[str, ...]:
     """The canonical names that a name given by itself may mean; none where nobody is called so or nearly so."""
     names = _names(tuple(speakers))
-    return names.exact(name, after_the=True) or names.exact(name.title()) or names.titled(name) or names.alike(name)
+    return names.exact(name, after_the=True) or names.exact(name.title()) or names.guess(name).speakers
 
 
 class _Names:
@@ -165,17 +196,20 @@ class _Names:
         self._full: dict[str, set[str]] = {}
         self._parts: dict[str, set[str]] = {}
         self._roles: dict[str, set[str]] = {}
-        self._speakers = speakers
+        self._spellings = Spellings(speakers)
+        # "The" stands before labels ("the Marketing Expert"), not before names.
+        self._labels = Spellings((s for s in speakers if not is_full_name(bare_name(s.name).title())), whole=True)
         for speaker in speakers:
             for spelling in (speaker.name, *speaker.aliases):
                 folded = bare_name(spelling)
                 self._full.setdefault(folded, set()).add(speaker.name)
                 parts = folded.split()
                 if len(parts) > 1:
-                    for part in {parts[0], parts[-1], f"{parts[0]} {parts[-1][0]}", f"{parts[0][0]} {parts[-1]}"}:
+                    initials = f"{parts[0]} {parts[-1][0]}", f"{parts[0][0]} {parts[-1]}"
+                    for part in {parts[0], parts[-1], f"{parts[0]} {parts[-1]}", *initials}:
                         self._parts.setdefault(part, set()).add(speaker.name)
-            for role in speaker.roles:
-                self._roles.setdefault(role.casefold(), set()).add(speaker.name)
+            for role in _roles(speaker):
+                self._roles.setdefault(role, set()).add(speaker.name)
         self.longest = max((len(name.split()) + 2 for name in self._full), default=0)
 
     def exact(self, words: str, *, after_the: bool = False, goes_on: bool = False) -> tuple[str, ...]:
@@ -186,7 +220,9 @@ class _Names:
         if not found and capitalised and not after_the and not goes_on:
             found = self._parts.get(folded, set())
         if not found and after_the:
-            found = self._roles.get(words.casefold(), set())
+            role = _role(words)
+            same = next((group for group in _SAME_ROLES if role in group), ())
+            found = self._roles.get(role) or {name for other in same for name in self._roles.get(other, ())}
         return tuple(sorted(found))
 
     def titled(self, words: str) -> tuple[str, ...]:
@@ -196,9 +232,47 @@ class _Names:
             return ()
         return self.exact(surname)
 
-    def alike(self, words: str, *, after_the: bool = False) -> tuple[str, ...]:
-        """Those whose names resemble `words`; "the" stands before labels ("the Marketing Expert"), not before names."""
-        return closest(words, [s for s in self._speakers if not (after_the and is_full_name(s.name))])
+    def guess(self, words: str, *, after_the: bool = False) -> Guess:
+        """Whom `words` mean that are nobody's name as they stand: by surname after a title, or by likeness."""
+        if after_the:
+            return self._labels.closest(words)
+        found = self.titled(words)
+        return Guess(found) if found else self._spellings.closest(words)
+
+
+_OF = re.compile(r"\s(?:of|in|at|for|from|to|and)\s.*")
+_NUMBERED = re.compile(r"([^\W\d_]{2,})[\s_]*(?:\s[a-z]|\d+)")
+_TITLES = {"prof": "professor", "dr": "doctor", "sen": "senator", "rep": "representative", "gov": "governor"}
+_SAME_ROLES = (
+    ("host", "interviewer", "moderator", "presenter"),
+    ("guest", "interviewee"),
+    ("chair", "chairman", "chairwoman", "chairperson"),
+)
+
+
+def _role(words: str) -> str:
+    """A role as it is compared: "Co-Hosts" and "the cohost" are one."""
+    key = re.sub(r"[\s-]+", "", re.sub(r"^the\s", "", bare_name(words)))
+    return key[:-1] if key.endswith("s") and not key.endswith("ss") else key
+
+
+def _roles(speaker: Speaker) -> Iterator[str]:
+    """What a speaker may be called after "the": the roles of sidecars, whole and without what is added ("author of the
+    book"), and what is in labels: "Professor C" and "Prof. Ray" are professors, the "Art Director" is the director.
+    """
+    for role in speaker.roles:
+        yield _role(role)
+        yield from map(_role, _OF.sub("", role).split()[-1:])
+    label = bare_name(speaker.name)
+    if (numbered := _NUMBERED.fullmatch(label)) and not _ordinary(numbered[1]):
+        yield _role(numbered[1])
+    title, *rest = speaker.name.casefold().replace(".", " ").split() or [""]
+    if rest and (title in _TITLES or title in _TITLES.values()):
+        yield _TITLES.get(title, title)
+    words = label.split()
+    if words and not _ordinary(words[-1]) and all(map(_is_plain, words)):
+        yield _role(label)
+        yield _role(words[-1])
 
 
 @lru_cache(maxsize=64)
@@ -216,6 +290,11 @@ def _name_end(word: re.Match[str]) -> int:
     return word.start() + len(bare)
 
 
+def _is_plain(word: str) -> bool:
+    """Whether it is a word of English and not a given name too."""
+    return is_english_word(word) and not is_given_name(word)
+
+
 def _is_title(word: str) -> bool:
     return is_english_word(word) or _ABBREVIATED_TITLE.fullmatch(word) is not None
 
@@ -228,6 +307,18 @@ def _run_length(text: str, words: Sequence[re.Match[str]], at: int) -> int:
         while size < LONGEST_NAME and _goes_on(text, words, at + size - 1):
             size += 1
     return size
+
+
+def _slot_length(text: str, words: Sequence[re.Match[str]], at: int) -> int:
+    """How many words in any case stand between "did", at `at`, and a verb of speech; one where it is no such place."""
+    if _AUXILIARY.search(text, max(0, words[at].start() - CONTEXT), words[at].start()):
+        for size in range(1, min(LONGEST_SLOT, len(words) - at) + 1):
+            end = words[at + size - 1].end()
+            if _VERB_AFTER.match(text, end, end + CONTEXT):
+                return size
+            if at + size < len(words) and not text[end : words[at + size].start()].isspace():
+                break
+    return 1
 
 
 def _goes_on(text: str, words: Sequence[re.Match[str]], at: int) -> bool:
@@ -245,9 +336,10 @@ def _is_asked(text: str, begin: int, end: int, *, to_speak: bool = False) -> boo
     before, after = text[max(0, begin - CONTEXT) : begin], text[end : end + CONTEXT]
     if _BEFORE_NAME.search(before):
         return True
-    if _AUXILIARY.search(before):
+    if auxiliary := _AUXILIARY.search(before):
+        verb = _ANY_VERB_AFTER.get(auxiliary.group().split()[0].casefold(), _OTHER_VERB_AFTER)
         plain = not to_speak and not _WHERE_FROM.match(text)
-        return bool(_VERB_AFTER.match(after) or (plain and _ANY_VERB_AFTER.match(after)) or _VIEW_AFTER.match(after))
+        return bool(_VERB_AFTER.match(after) or (plain and verb.match(after)) or _VIEW_AFTER.match(after))
     if re.search(r"\b(?:what|how|why|where|that|and|whether|if)\s+(?:the\s+)?$", before, re.IGNORECASE):
         return bool(_VERB_AFTER.match(after))
     others_asked = _ORDINARY_SUBJECT.search(before)

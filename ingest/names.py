@@ -49,6 +49,11 @@ def is_given_name(word: str) -> bool:
     return word.casefold() in _census("male.first") or word.casefold() in _census("female.first")
 
 
+def is_usual_surname(word: str) -> bool:
+    """Whether the word is among the commonest surnames of the census."""
+    return word.casefold() in _usual_surnames()
+
+
 def is_english_word(word: str) -> bool:
     """Whether the dictionary has the word."""
     return word.casefold() in _english()

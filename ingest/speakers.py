@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from jellyfish import metaphone
+from numpy.typing import NDArray
 from rapidfuzz.distance import OSA, JaroWinkler
+from rapidfuzz.process import cdist
 
 from ingest.model import Document
+from ingest.names import is_usual_surname
 
 _BEFORE = re.compile(r"mr|mrs|ms|miss|mx|dr|prof|professor|hon|honou?rable|rt|right|sir|dame|lord|lady|rev|the")
 _AFTER = re.compile(r"am|ac|as|mp|ms|mla|msp|phd|md|jr|sr|esq|obe|cbe|mbe|kc|qc")
@@ -103,46 +107,111 @@ class _Groups:
             self._parent[b] = a
 
 
-FULL_NAME_LIKENESS = 0.84
-SURNAME_LIKENESS = 0.80
-MARGIN = 0.10
-"""How much likelier a surname alone must be than the next one to be taken for a misspelling of it."""
+FULL_NAME_LIKENESS = 0.68
+WORD_LIKENESS = 0.79
+"""How alike a single word and a surname or first name must be."""
+USUAL_LIKENESS = 0.86
+"""The same where the word is a usual surname itself."""
+MARGIN = 0.08
+"""How much likelier one must be than the next to be taken for whom a misspelt name means."""
+NEARLY = 0.08
+"""How far below the threshold somebody is still worth a "did you mean"."""
+JOINED = 0.20
+"""How much less a likeness counts that disregards where words begin."""
 SHORTEST_GUESS = 4
+MOST_SUGGESTIONS = 3
 
 
-def likeness(one: str, other: str) -> float:
-    """How alike two folded words are, 0 to 1: .35 Jaro-Winkler, .40 optimal string alignment, .25 metaphone."""
-    sound = OSA.normalized_similarity(metaphone(one), metaphone(other))
-    return 0.35 * JaroWinkler.similarity(one, other) + 0.40 * OSA.normalized_similarity(one, other) + 0.25 * sound
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """Whom a misspelt name means, where that is clear: all who bear the name. Else who comes near, nearest first."""
+
+    speakers: tuple[str, ...] = ()
+    suggestions: tuple[str, ...] = ()
 
 
-def closest(words: str, speakers: Iterable[Speaker]) -> tuple[str, ...]:
-    """The speakers that a misspelt name may mean: one where it is clear, none where none is near.
+class Spellings:
+    """The names of speakers, to find the one that a misspelt name means. All that can be is worked out beforehand."""
 
-    A full name is compared word by word with full names, a single word with surnames and first names. More than one
-    comes back where the second is nearly as close as the first.
-    """
-    folded = bare_name(words)
-    single = " " not in folded
-    if len(folded) < SHORTEST_GUESS:
-        return ()
-    best: dict[str, float] = {}
-    for speaker in speakers:
-        for spelling in (speaker.name, *speaker.aliases):
-            parts = bare_name(spelling).split()
-            if single:
-                scores = [likeness(folded, part) for part in {*parts[:1], *parts[-1:]} if len(part) >= SHORTEST_GUESS]
-            else:
-                scores = [_full_likeness(folded.split(), parts)]
-            best[speaker.name] = max([best.get(speaker.name, 0.0), *scores])
-    ranked = sorted(best.items(), key=lambda item: (-item[1], item[0]))
-    threshold = SURNAME_LIKENESS if single else FULL_NAME_LIKENESS
-    if not ranked or ranked[0][1] < threshold:
-        return ()
-    return tuple(name for name, score in ranked if score > ranked[0][1] - MARGIN and score >= threshold - MARGIN / 2)
+    def __init__(self, speakers: Iterable[Speaker], *, whole: bool = False) -> None:
+        """`whole` leaves out single words of longer names."""
+        forms: dict[tuple[str, ...], dict[str, None]] = {}
+        words: dict[str, dict[str, None]] = {}
+        for speaker in speakers:
+            for spelling in (speaker.name, *speaker.aliases):
+                form = tuple(bare_name(spelling).split())
+                forms.setdefault(form, {})[speaker.name] = None
+                if len(form) > 2:
+                    forms.setdefault((form[0], form[-1]), {})[speaker.name] = None
+                for word in {*form[:1], *form[-1:]} if len(form) == 1 or not whole else set[str]():
+                    if len(word) >= SHORTEST_GUESS:
+                        words.setdefault(word, {})[speaker.name] = None
+        self._bearers = [tuple(names) for names in forms.values()]
+        self._joined = _Words(["".join(form) for form in forms])
+        self._word_bearers = [tuple(names) for names in words.values()]
+        self._words = _Words(words)
+        self._by_length: dict[int, tuple[NDArray[np.intp], list[_Words]]] = {}
+        for length in {len(form) for form in forms if len(form) > 1}:
+            rows = [row for row, form in enumerate(forms) if len(form) == length]
+            columns = zip(*(form for form in forms if len(form) == length), strict=True)
+            self._by_length[length] = np.asarray(rows, np.intp), [_Words(column) for column in columns]
+
+    def closest(self, words: str) -> Guess:
+        """Whom `words` may mean: full names are compared word by word, a single word with surnames and first names.
+
+        Names written in one or split in two are found too.
+        """
+        parts = bare_name(words).split()
+        joined = "".join(parts)
+        if len(joined) < SHORTEST_GUESS or not self._bearers:
+            return Guess()
+        full = self._joined.likeness(joined) - JOINED
+        if len(parts) in self._by_length:
+            rows, columns = self._by_length[len(parts)]
+            likes = np.stack([column.likeness(part) for column, part in zip(columns, parts, strict=True)])
+            # One word alike and one that is another's is a namesake: the least alike word counts most.
+            full[rows] = np.maximum(full[rows], (likes.mean(axis=0) + likes.min(axis=0)) / 2)
+        guess = _decide(full, self._bearers, FULL_NAME_LIKENESS)
+        if guess.speakers or not self._word_bearers:
+            return guess
+        single = self._words.likeness(joined)
+        if len(parts) > 1:
+            single = np.where(single > 1 - _ROUNDING, single, 0)  # split, and nothing else wrong with it
+        # A surname that many bear is likelier somebody else's than a slip.
+        threshold = USUAL_LIKENESS if is_usual_surname(joined) else WORD_LIKENESS
+        by_word = _decide(single, self._word_bearers, threshold)
+        return by_word if by_word.speakers or by_word.suggestions else guess
 
 
-def _full_likeness(one: list[str], other: list[str]) -> float:
-    if len(one) != len(other):
-        return likeness(" ".join(one), " ".join(other))
-    return sum(likeness(a, b) for a, b in zip(one, other, strict=True)) / len(one)
+class _Words:
+    """Folded words, to be compared with one."""
+
+    def __init__(self, words: Iterable[str]) -> None:
+        self._words = list(words)
+        self._sounds = [metaphone(word) for word in self._words]
+
+    def likeness(self, word: str) -> NDArray[np.float64]:
+        """How alike each is, 0 to 1: .35 Jaro-Winkler, .40 optimal string alignment, .25 the same of the metaphones."""
+        bare, sound = self._words, metaphone(word)
+        letters: NDArray[np.float64] = cdist([word], bare, scorer=JaroWinkler.similarity, dtype=np.float64)[0]
+        edits: NDArray[np.float64] = cdist([word], bare, scorer=OSA.normalized_similarity, dtype=np.float64)[0]
+        sounds: NDArray[np.float64] = cdist([sound], self._sounds, scorer=OSA.normalized_similarity, dtype=np.float64)[
+            0
+        ]
+        return 0.35 * letters + 0.40 * edits + 0.25 * sounds
+
+
+_ROUNDING = 1e-9
+
+
+def _decide(likeness: NDArray[np.float64], bearers: Sequence[tuple[str, ...]], threshold: float) -> Guess:
+    best = float(likeness.max())
+    if best < threshold - NEARLY:
+        return Guess()
+    order: list[int] = np.argsort(-likeness, kind="stable").tolist()
+    near = [row for row in order if likeness[row] > best - MARGIN]
+    every = dict.fromkeys(name for row in near for name in bearers[row])
+    first = bearers[near[0]]
+    if best >= threshold and (len(every) == len(first) or best > 1 - _ROUNDING):
+        return Guess(tuple(sorted(first)))
+    return Guess(suggestions=tuple(every)[:MOST_SUGGESTIONS])

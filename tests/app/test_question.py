@@ -138,6 +138,36 @@ def test_a_label_is_a_name(question: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("role", "names"),
+    [
+        ("the professor", ("Prof. Ray", "Professor C")),
+        ("the Professors", ("Prof. Ray", "Professor C")),
+        ("the PhDs", ("PhD A", "PhD B")),
+        ("our manager", ("Project Manager",)),
+        ("the project managers", ("Project Manager",)),
+        ("the designer", ("Industrial Designer",)),
+        ("the industral desinger", ("Industrial Designer",)),
+        ("the chairwoman", ("The Chair",)),
+        ("the doctor", ("Dr. Jane Doe",)),
+        ("the interviewer", ("Liz Ray",)),
+        ("the hosts", ("Liz Ray",)),
+        ("the cohost", ("Amy Fox",)),
+        ("the author", ("Tom Lee",)),
+        ("the therapist", ()),
+        ("the speaker", ()),
+    ],
+)
+def test_a_role_is_of_all_who_have_it(role: str, names: tuple[str, ...]) -> None:
+    others = [Speaker(name) for name in ("The Chair", "Prof. Ray", "Dr. Jane Doe")]
+    cast = [
+        Speaker("Liz Ray", (), ("Host",)),
+        Speaker("Amy Fox", (), ("co-host",)),
+        Speaker("Tom Lee", (), ("author of it",)),
+    ]
+    assert whose(f"What did {role} say about data?", [*MEETING, *others, *cast]) == names
+
+
+@pytest.mark.parametrize(
     "question", ["What did PhD C say about data?", "What did Speaker 3 say?", "Is plan B any good?"]
 )
 def test_another_label_is_nobody(question: str) -> None:
@@ -180,6 +210,78 @@ def test_ordinary_words_are_no_names(question: str) -> None:
 )
 def test_names_that_are_words_are_names_where_a_name_stands(question: str, name: str) -> None:
     assert whose(question, WORDS_TOO) == (name,)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What does the Gates Bill say?",
+        "What do Rich people think?",
+        "Did prices rise?",
+        "How do prices rise?",
+        "What is Case law?",
+        "Can Chase cards be used?",
+        "What does Short selling mean?",
+        "What does the White Paper say?",
+        "What did the Star say?",
+        "What did young people say?",
+    ],
+)
+def test_a_name_within_a_term_is_no_name(question: str) -> None:
+    names = (
+        "Rich Banks",
+        "Anna Price",
+        "Steve Case",
+        "Chase Utley",
+        "Martin Short",
+        "Jon Paper",
+        "Ringo Star",
+        "Neil Young",
+    )
+    assert whose(question, [*WORDS_TOO, *(Speaker(name) for name in names)]) == ()
+
+
+@pytest.mark.parametrize(
+    ("question", "certain"),
+    [
+        ("What did Sarah say about prices?", True),
+        ("what did sarah say about prices?", True),
+        ("What did Sarrah say about prices?", False),
+        ("According to Sara, what matters?", False),
+    ],
+)
+def test_of_two_who_bear_a_name_neither_is_picked(question: str, certain: bool) -> None:
+    asked = understand(question, [*SPEAKERS, Speaker("Sarah Miles"), Speaker("Sarah Jones")]).asked
+    assert asked is not None
+    assert (asked.speakers, asked.certain) == (("Sarah Jones", "Sarah Miles"), certain)
+    assert asked.suggestions == ()
+
+
+@pytest.mark.parametrize(
+    ("question", "suggestions"),
+    [
+        ("What did Hansan say about prices?", ("Anna Hansen", "Ben Hanson")),
+        ("What did Bekfor say about prices?", ("Kayvon Beykpour",)),
+        ("What did Zaphod say about prices?", ()),
+    ],
+)
+def test_who_comes_near_is_suggested(question: str, suggestions: tuple[str, ...]) -> None:
+    understood = understand(question, [*SPEAKERS, Speaker("Anna Hansen"), Speaker("Ben Hanson")])
+    assert understood.asked is None
+    assert understood.suggestions == suggestions
+
+
+@pytest.mark.parametrize(
+    "name", ["kayvon bekpour", "Kayvon bekpour", "Bey kpour", "Bey Kpour", "KayvonBeykpour", "kevon beckpor"]
+)
+def test_a_misspelt_name_in_any_case_and_cut_anywhere(name: str) -> None:
+    assert whose(f"What did {name} say about OKRs?") == ("Kayvon Beykpour",)
+
+
+def test_a_middle_name_may_be_left_out() -> None:
+    asked = understand("What did Mary Fox say about it?", [Speaker("Mary Ann Fox"), Speaker("Bob Ray")]).asked
+    assert asked is not None
+    assert (asked.speakers, asked.certain) == (("Mary Ann Fox",), True)
 
 
 def test_all_of_one_surname_may_be_meant() -> None:
