@@ -16,6 +16,7 @@ from app.question import Question, resolve_speaker, understand
 from app.quotes import Scored, Topic, candidates, choose_quotes, score_sentences
 from app.settings import Settings
 from index.search import Hit, Index
+from ingest.model import format_timestamp
 from ingest.speakers import Speaker, bare_name
 
 Status = Literal["answered", "no_answer"]
@@ -25,6 +26,9 @@ EVIDENCE_HITS = 30
 NEAR_MISS_SIMILARITY = 0.35
 NEAR_MISSES = 3
 SHOWN_TITLES = 8
+STRETCHES = 3
+STRETCH_GAP = 2
+"""Passages at most this far apart belong to one stretch of talk."""
 UNKNOWN_FACTOR = 0.7
 """What is left of the confidence where the question asks for somebody whom no label names."""
 
@@ -34,6 +38,11 @@ _ABOUT_CORPUS = re.compile(
     r"(?:do you (?:have|hold|know)|are there|are here|have you(?: got)?|can i ask(?: about)?|are available)"
     rf"|(?:list|show)\s+(?:me\s+)?(?:(?:all|the|your)\s+)*{_DOCUMENTS}"
     r"|what (?:do you know about|can i ask(?: you)?(?: about)?|is in this (?:corpus|collection|archive)))\W*$",
+    re.IGNORECASE,
+)
+_ABOUT_STRETCH = re.compile(
+    r"\s*(?:please\s+)?(?:summari[sz]e|recap|what (?:was|were) (?:said|discussed|the discussions?)"
+    r"|what did (?:they|we|the (?:group|team|others)) (?:discuss|talk))\b",
     re.IGNORECASE,
 )
 
@@ -70,9 +79,11 @@ class Answer:
 class Evidence:
     """What was found for a question: the sentences that may be quoted, best first, and signs of how good they are.
 
-    `others` are the best sentences whoever says them; they differ where a person is asked for.
+    `hits` are the passages they stand in. `others` are the best sentences whoever says them; they differ where a person
+    is asked for.
     """
 
+    hits: Sequence[Hit]
     scored: Sequence[Scored]
     others: Sequence[Scored]
     topic_signs: TopicSigns
@@ -123,6 +134,8 @@ def answer(
         citations = tuple(choose_quotes(evidence.scored, settings.max_quotes))
     if citations:
         lines = _quoted(citations, asked)
+        if _ABOUT_STRETCH.match(question):
+            lines = [*_stretches(evidence.hits), *lines]
     else:
         near = _near_misses(evidence)
         lines = [_nothing(index, asked, wanted, near, source)]
@@ -217,12 +230,12 @@ def gather(index: Index, asked: Question, wanted: Sequence[str], top_k: int, sou
     signs = topic_signs(topic, hits, sentences, index.count(source))
     scored = score_sentences(topic, [sentence for sentence in sentences if sentence.hit.rank <= top_k])
     if not wanted:
-        return Evidence(scored, scored, signs, None)
+        return Evidence(hits[:top_k], scored, scored, signs, None)
     own_hits = index.search(asked.topic, vector, depth, speakers=wanted, source_id=source)
     speakers = frozenset(wanted)
     own = candidates(topic, own_hits, speakers)
     own_scored = score_sentences(topic, [sentence for sentence in own if sentence.hit.rank <= top_k])
-    return Evidence(own_scored, scored, signs, speaker_signs(topic, own_hits, own, speakers, signs))
+    return Evidence(own_hits[:top_k], own_scored, scored, signs, speaker_signs(topic, own_hits, own, speakers, signs))
 
 
 def _quoted(citations: Sequence[Citation], asked: Question) -> list[str]:
@@ -238,6 +251,24 @@ def _quoted(citations: Sequence[Citation], asked: Question) -> list[str]:
         where = citation.timestamp or citation.locator
         place = f" ({_unmarked(where)})" if where else ""
         lines.append(f"“{_unmarked(citation.quote)}” [{citation.marker}]{place}")
+    return lines
+
+
+def _stretches(hits: Sequence[Hit]) -> list[str]:
+    """Where a topic is talked of at some length: runs of at least two of the passages found, the best first."""
+    runs: list[list[Hit]] = []
+    for hit in sorted(hits, key=lambda hit: (hit.source.id, hit.passage.ordinal)):
+        last = runs[-1][-1] if runs else None
+        if last and last.source == hit.source and hit.passage.ordinal - last.passage.ordinal <= STRETCH_GAP:
+            runs[-1].append(hit)
+        else:
+            runs.append([hit])
+    lines: list[str] = []
+    for run in sorted(runs, key=lambda run: min(hit.rank for hit in run))[:STRETCHES]:
+        start, end = run[0].start, run[-1].end
+        if len(run) > 1 and start is not None and end is not None:
+            times = f"from {format_timestamp(start)} to {format_timestamp(end)}"
+            lines.append(f"Discussed in {_unmarked(run[0].source.title)} {times}.")
     return lines
 
 

@@ -193,7 +193,7 @@ def passage_out(hit: Hit) -> PassageOut:
     """A hit as it is shown: each of its words under its own speaker and time."""
     spoken = [_spoken_out(hit.turns[s.turn], s.begin, s.end) for s in hit.passage.spans]
     opening = hit.passage.spans[0]
-    start = spoken[0].start
+    start = hit.start
     return PassageOut(
         id=hit.passage.id,
         rank=hit.rank,
@@ -201,7 +201,7 @@ def passage_out(hit: Hit) -> PassageOut:
         text="\n".join(each.text for each in spoken),
         speakers=hit.speakers(),
         start=start,
-        end=max((each.end for each in spoken if each.end is not None), default=None),
+        end=hit.end,
         timestamp=None if start is None else format_timestamp(start),
         locator=hit.turns[opening.turn].locator_at(opening.begin),
         url=deep_link(hit.source.url, start),

@@ -43,6 +43,18 @@ class Hit:
     turns: dict[int, Turn]
     sentence_vectors: NDArray[np.int8]
 
+    @property
+    def start(self) -> float | None:
+        """Seconds at which the passage begins."""
+        first = self.passage.spans[0]
+        return self.turns[first.turn].cue_at(first.begin).start
+
+    @property
+    def end(self) -> float | None:
+        """Seconds at which the last of its words end."""
+        ends = (self.turns[span.turn].end_at(span.begin, span.end) for span in self.passage.spans)
+        return max((end for end in ends if end is not None), default=None)
+
     def speakers(self) -> list[str]:
         """Those who speak in the passage, in order of appearance."""
         return list(dict.fromkeys(name for s in self.passage.spans if (name := self.turns[s.turn].speaker)))
