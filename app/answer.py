@@ -25,6 +25,7 @@ EVIDENCE_HITS = 30
 """Passages that are looked at to judge whether the corpus answers at all."""
 NEAR_MISS_SIMILARITY = 0.35
 NEAR_MISSES = 3
+NO_TOPIC = "Ask about something: a topic, a name, a word that was said."
 SHOWN_TITLES = 8
 STRETCHES = 3
 STRETCH_GAP = 2
@@ -111,36 +112,36 @@ def answer(
     Raises UnknownFilterError where the index holds no such speaker or source.
     """
     began = time.perf_counter()
-    names = known_speakers(index, source)
-    asked = understand(question, names)
-    reading: Reading | None = None
-    if speaker is not None:
-        wanted = filter_speaker(index, speaker)
-    elif asked.asked:
-        wanted = asked.asked.speakers
-        if not asked.asked.certain or len({bare_name(name) for name in wanted}) > 1:
-            reading = Reading(question, " or ".join(wanted))
-    else:
-        wanted = ()
+    asked = understand(question, known_speakers(index, source))
     if _ABOUT_CORPUS.match(question):
         return _finished(began, conversation_id, "answered", [_holdings(index, source)], confidence=1.0)
+    wanted = asked.asked.speakers if asked.asked else ()
+    if speaker is not None:
+        wanted = filter_speaker(index, speaker)
+    if not asked.topic and not wanted:
+        return _finished(began, conversation_id, "no_answer", [NO_TOPIC, _holdings(index, source)], confidence=0.0)
+    reading, lines = _reading(asked) if speaker is None else (None, [])
     evidence = gather(index, asked, wanted, top_k, source)
-    sure = evidence.confidence
-    citations: tuple[Citation, ...] = ()
-    near: tuple[Citation, ...] = ()
+    # Whoever asks what somebody said, and about nothing in particular, is answered if that person speaks at all.
+    sure = evidence.confidence if asked.topic else float(bool(evidence.scored))
+    if speaker is None and asked.asked and not asked.asked.says and sure < settings.min_confidence:
+        # Not what somebody said but what he did: others may tell it.
+        wanted = ()
+        evidence = gather(index, Question(question, question), wanted, top_k, source)
+        sure = evidence.confidence
     if asked.unknown:
         sure *= UNKNOWN_FACTOR
+    citations: tuple[Citation, ...] = ()
+    near: tuple[Citation, ...] = ()
     if sure >= settings.min_confidence and not asked.stranger:
-        citations = tuple(choose_quotes(evidence.scored, settings.max_quotes))
+        citations = _quotes_of_each(evidence.scored, wanted, settings.max_quotes)
     if citations:
-        lines = _quoted(citations, asked)
         if _ABOUT_STRETCH.match(question):
-            lines = [*_stretches(evidence.hits), *lines]
+            lines += _stretches(evidence.hits)
+        lines += _quoted(citations, asked)
     else:
         near = _near_misses(evidence)
-        lines = [_nothing(index, asked, wanted, near, source)]
-    if reading and asked.asked:
-        lines.insert(0, _unmarked(f"Reading “{asked.asked.text}” as {reading.speaker}."))
+        lines.append(_nothing(index, asked, wanted, near, source))
     return _finished(
         began,
         conversation_id,
@@ -151,6 +152,39 @@ def answer(
         reading=reading,
         confidence=round(sure, 4),
     )
+
+
+def _people(names: Sequence[str]) -> list[list[str]]:
+    """The names put together by person: labels differ within one document."""
+    people: dict[str, list[str]] = {}
+    for name in names:
+        people.setdefault(bare_name(name), []).append(name)
+    return list(people.values())
+
+
+def _quotes_of_each(scored: Sequence[Scored], wanted: Sequence[str], limit: int) -> tuple[Citation, ...]:
+    """The best quotations; where several people are asked for, as many of each."""
+    people = _people(wanted)
+    if len(people) < 2:
+        return tuple(choose_quotes(scored, limit))
+    each = max(1, limit // len(people))
+    chosen = [
+        citation for names in people for citation in choose_quotes([s for s in scored if s.speaker in names], each)
+    ]
+    return tuple(citation.numbered(marker) for marker, citation in enumerate(chosen[:limit], start=1))
+
+
+def _reading(asked: Question) -> tuple[Reading | None, list[str]]:
+    """How the person asked for was understood, and a line that says so, where that is not what the words say."""
+    mention = asked.asked
+    if mention is None:
+        return None, []
+    several = len(_people(mention.speakers)) > mention.people
+    if mention.certain and not several:
+        return None, []
+    names = " or ".join(mention.speakers)
+    line = f"“{mention.text}” may be {names}." if several else f"Reading “{mention.text}” as {names}."
+    return Reading(asked.text, names), [_unmarked(line)]
 
 
 def _finished(
@@ -213,7 +247,7 @@ def filter_speaker(index: Index, name: str) -> tuple[str, ...]:
     Raises UnknownFilterError for nobody, or more than one person.
     """
     found = resolve_speaker(name, index.records.speakers())
-    if len({bare_name(each) for each in found}) == 1:
+    if len(_people(found)) == 1:
         return found
     if found:
         raise UnknownFilterError("speaker", f"{name!r} may be {' or '.join(found)}; name one of them")
@@ -222,8 +256,9 @@ def filter_speaker(index: Index, name: str) -> tuple[str, ...]:
 
 def gather(index: Index, asked: Question, wanted: Sequence[str], top_k: int, source: str | None) -> Evidence:
     """Searches the scope, and where a person is asked for that person's turns apart."""
-    vector = index.embedder.embed([asked.topic])[0]
-    topic = Topic(asked.topic, vector, index.lexical)
+    text = asked.topic or asked.text
+    vector = index.embedder.embed([text])[0]
+    topic = Topic(text, vector, index.lexical)
     depth = max(top_k, EVIDENCE_HITS)
     hits = index.search(asked.text, vector, depth, source_id=source)
     sentences = candidates(topic, hits)
@@ -231,17 +266,20 @@ def gather(index: Index, asked: Question, wanted: Sequence[str], top_k: int, sou
     scored = score_sentences(topic, [sentence for sentence in sentences if sentence.hit.rank <= top_k])
     if not wanted:
         return Evidence(hits[:top_k], scored, scored, signs, None)
-    own_hits = index.search(asked.topic, vector, depth, speakers=wanted, source_id=source)
+    own_hits = [
+        hit for names in _people(wanted) for hit in index.search(text, vector, depth, speakers=names, source_id=source)
+    ]
     speakers = frozenset(wanted)
     own = candidates(topic, own_hits, speakers)
     own_scored = score_sentences(topic, [sentence for sentence in own if sentence.hit.rank <= top_k])
-    return Evidence(own_hits[:top_k], own_scored, scored, signs, speaker_signs(topic, own_hits, own, speakers, signs))
+    quotable = [hit for hit in own_hits if hit.rank <= top_k]
+    return Evidence(quotable, own_scored, scored, signs, speaker_signs(topic, own_hits, own, speakers, signs))
 
 
 def _quoted(citations: Sequence[Citation], asked: Question) -> list[str]:
     lines: list[str] = []
     if asked.unknown:
-        lines.append(f"Nobody here is called {asked.unknown}. On the topic:")
+        lines.append(f"Nobody here is called {asked.unknown}.{_suggested(asked)} On the topic:")
     group: tuple[str | None, str] | None = None
     for citation in citations:
         if group != (citation.speaker, citation.source.id):
@@ -252,6 +290,10 @@ def _quoted(citations: Sequence[Citation], asked: Question) -> list[str]:
         place = f" ({_unmarked(where)})" if where else ""
         lines.append(f"“{_unmarked(citation.quote)}” [{citation.marker}]{place}")
     return lines
+
+
+def _suggested(asked: Question) -> str:
+    return f" Did you mean {_unmarked(' or '.join(asked.suggestions))}?" if asked.suggestions else ""
 
 
 def _stretches(hits: Sequence[Hit]) -> list[str]:
@@ -291,7 +333,7 @@ def _nothing(index: Index, asked: Question, wanted: Sequence[str], near: Sequenc
     found = "; ".join(f"{who} ({', '.join(where)})" if where else who for who, where in places.items())
     instead = f" What comes nearest: {_unmarked(found)}." if found else ""
     if asked.unknown:
-        return f"Nobody called {asked.unknown} speaks in {here}.{instead}"
+        return f"Nobody called {asked.unknown} speaks in {here}.{_suggested(asked)}{instead}"
     if wanted:
         return f"{_unmarked(' or '.join(wanted))} does not speak about that in {here}.{instead}"
     return f"{here.capitalize()} {'does' if here.startswith('this ') else 'do'} not answer that.{instead} " + _holdings(

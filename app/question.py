@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from ingest.names import is_english_word, is_full_name, is_given_name
@@ -65,12 +65,13 @@ _VIEW_AFTER = re.compile(
 _ORDINARY_SUBJECT = re.compile(
     r"\b(?:did|does|do)\s+(?:the\s+)?(?:group|team|they|people|others?|everyone|members?)\b", re.I
 )
+_MEANING = re.compile(r"\s+means?\W*$", re.IGNORECASE)
 _WHERE_FROM = re.compile(r"^\s*(?:when|where|who|which|is|are|was|were)\b", re.IGNORECASE)
 
 _SCAFFOLD = re.compile(
     r"^\s*(?:(?:please\s+)?(?:can|could)\s+you\s+)?(?:please\s+)?(?:tell me|summari[sz]e|describe|explain|give me|list"
     r"|show me|find|what|how|why|when|where|which|who|did|does|do|is|are|was|were|has|have|had|to|and)\b"
-    r"(?:['’]s\b)?(?:\s+(?:was|were|is|are|did|does|do|has|have|had|would|will|could|should|the|their|they|people|group"
+    r"(?:['’]s\b)?(?:\s+(?:was|were|is|are|did|does|do|has|have|had|would|will|could|should|the|their|they|he|she|him|her|them|this|that|more|else|people|group"
     r"|team|everyone|anyone|anybody|somebody|someone|we|i|you|it|what|of|by|in|on|about|with|to|for|regarding|towards?|a"
     r"|an|discussions?|discussed|opinions?|views?|thoughts?|conclusions?|decisions?|final|summary|said|be|been|there|any"
     rf"|{_SPEAKING}))*\s+",
@@ -82,8 +83,10 @@ _SCAFFOLD = re.compile(
 class Mention:
     """A person named in a question: the words used, where they stand, and the speakers they may mean.
 
-    `certain` is false where the words only resemble a name. `asked` is true where that person's words are asked for.
-    `suggestions` are whom the words resemble too little, or too much alike, to say that they mean one of them.
+    `certain` is false where the words only resemble a name. `asked` is true where that person's words are asked for, and
+    `says` where the verb is one of speech: what a person did may be told by others. `suggestions` are whom the words
+    resemble too little, or too much alike, to say that they mean one of them. `people` is how many the words name: more
+    than one in "A and B".
     """
 
     text: str
@@ -93,15 +96,17 @@ class Mention:
     certain: bool
     asked: bool
     suggestions: tuple[str, ...] = ()
+    people: int = 1
+    says: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """A question as understood.
 
-    `asked` is whose words it asks for, `unknown` whom it so asks for without that anybody is called so; `stranger` is
-    true where that is a person's name, false where it may be a title ("the Deputy Minister"). `suggestions` are the
-    speakers that `unknown` may be a misspelling of: "did you mean A or B?".
+    `topic` is what is asked about, empty where that is left open. `asked` is whose words it asks for, `unknown` whom it
+    so asks for without that anybody is called so; `stranger` is true where that is a person's name, false where it may
+    be a title ("the Deputy Minister"). `suggestions` are the speakers that `unknown` may be a misspelling of.
     """
 
     text: str
@@ -117,12 +122,27 @@ def understand(text: str, speakers: Sequence[Speaker]) -> Question:
     mentions = list(find_mentions(text, speakers))
     asked = next((mention for mention in mentions if mention.asked and mention.speakers), None)
     unknown = next((mention for mention in mentions if mention.asked and not mention.speakers), None)
-    if asked and any(_joined(text, asked, other) or _joined(text, other, asked) for other in mentions):
-        asked = None  # what two people said to each other is in the words of both
-    if asked or not unknown:
+    if asked:
+        asked = _with_joined(text, asked, mentions)
         return Question(text, _topic(text, asked), asked)
-    title = not is_full_name(unknown.text) and all(is_english_word(word) for word in unknown.text.split())
+    if not unknown:
+        return Question(text, _topic(text, None))
+    words = unknown.text.split()
+    title = unknown.text.isupper() or (not is_full_name(unknown.text) and all(map(is_english_word, words)))
     return Question(text, _topic(text, None), None, unknown.text, not title, unknown.suggestions)
+
+
+def _with_joined(text: str, asked: Mention, mentions: Sequence[Mention]) -> Mention:
+    """One mention of all the persons that are asked for together: "A, B and C"."""
+    for other in mentions:
+        if other.speakers and (_joined(text, asked, other) or _joined(text, other, asked)):
+            begin, end = min(asked.begin, other.begin), max(asked.end, other.end)
+            speakers = tuple(sorted({*asked.speakers, *other.speakers}))
+            certain = asked.certain and other.certain
+            joined = replace(asked, text=text[begin:end], begin=begin, end=end, speakers=speakers, certain=certain)
+            others = [mention for mention in mentions if mention not in (asked, other)]
+            return _with_joined(text, replace(joined, people=asked.people + other.people), others)
+    return asked
 
 
 def _joined(text: str, one: Mention, other: Mention) -> bool:
@@ -149,7 +169,8 @@ def find_mentions(text: str, speakers: Sequence[Speaker]) -> Iterator[Mention]:
             found = names.exact(text[begin:end], after_the=after_the, goes_on=goes_on)
             asked = bool(found) and _is_asked(text, begin, end)
             if found and (size > 1 or asked or len(text[begin:end]) > 1):
-                yield Mention(text[begin:end], begin, end, found, certain=True, asked=asked)
+                says = asked and _is_asked(text, begin, end, to_speak=True)
+                yield Mention(text[begin:end], begin, end, found, certain=True, asked=asked, says=says)
                 at += size
                 break
         else:
@@ -171,7 +192,7 @@ def _guess(text: str, words: Sequence[re.Match[str]], at: int, names: _Names, *,
         begin, end = words[at].start(), _name_end(words[at + size - 1])
         name = text[begin:end]
         usual = name.islower() and all(map(_is_plain, name.split()))
-        if _ordinary(name) or not _is_asked(text, begin, end, to_speak=usual):
+        if _ordinary(name) or _MEANING.match(text, end) or not _is_asked(text, begin, end, to_speak=usual):
             continue
         exact = () if after_the else names.exact(name.title())
         # "prices" is no misspelling of the name Price, but "price" in the place of a name may be the name.
@@ -340,7 +361,7 @@ def _is_asked(text: str, begin: int, end: int, *, to_speak: bool = False) -> boo
         verb = _ANY_VERB_AFTER.get(auxiliary.group().split()[0].casefold(), _OTHER_VERB_AFTER)
         plain = not to_speak and not _WHERE_FROM.match(text)
         return bool(_VERB_AFTER.match(after) or (plain and verb.match(after)) or _VIEW_AFTER.match(after))
-    if re.search(r"\b(?:what|how|why|where|that|and|whether|if)\s+(?:the\s+)?$", before, re.IGNORECASE):
+    if re.search(r"(?:\b(?:what|how|why|where|that|and|whether|if)|&)\s+(?:the\s+)?$", before, re.IGNORECASE):
         return bool(_VERB_AFTER.match(after))
     others_asked = _ORDINARY_SUBJECT.search(before)
     return not others_asked and bool(re.match(r"['’]", after) and _VIEW_AFTER.match(after))
@@ -358,11 +379,14 @@ def _ordinary(words: str) -> bool:
     return _ORDINARY.fullmatch(words.split()[0]) is not None
 
 
+_EDGES = " \t\n?!.,;:"
+
+
 def _topic(text: str, asked: Mention | None) -> str:
-    """The question without its scaffold ("What did X say about"); the whole of it where nothing else is left."""
+    """The question without its scaffold ("What did X say about"); empty where nothing is left."""
     rest = text
     if asked:
         rest = _LEADS_TO_NAME.sub("", text[: asked.begin]) + re.sub(r"^['’]s?\b", "", text[asked.end :])
         rest = re.sub(r"^\s*,\s*", "", rest)
-    topic = _SCAFFOLD.sub("", rest, count=1).strip(" ?!.,;:")
-    return topic if re.search(r"\w{3}|[A-Z]{2}", topic) else text
+    topic = _SCAFFOLD.sub("", f"{rest.strip(_EDGES)} ", count=1).strip(_EDGES)
+    return topic if re.search(r"\w{2}", topic) else ""

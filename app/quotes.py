@@ -76,6 +76,11 @@ class Scored:
     similarity: float
     coverage: float
 
+    @property
+    def speaker(self) -> str | None:
+        """Who says them."""
+        return self.hit.turns[self.hit.passage.sentences[self.first].turn].speaker
+
 
 class Topic:
     """What is asked about, in both of the forms in which sentences are compared with it."""
@@ -166,8 +171,7 @@ def _reading_order(quote: Scored, chosen: Sequence[Scored]) -> tuple[int, int, i
 
 
 def _group(quote: Scored) -> tuple[str | None, str]:
-    turn = quote.hit.turns[quote.hit.passage.sentences[quote.first].turn]
-    return turn.speaker, quote.hit.source.id
+    return quote.speaker, quote.hit.source.id
 
 
 def _completed(candidate: Scored) -> Scored:
