@@ -83,10 +83,10 @@ _SCAFFOLD = re.compile(
 class Mention:
     """A person named in a question: the words used, where they stand, and the speakers they may mean.
 
-    `certain` is false where the words only resemble a name. `asked` is true where that person's words are asked for, and
-    `says` where the verb is one of speech: what a person did may be told by others. `suggestions` are whom the words
-    resemble too little, or too much alike, to say that they mean one of them. `people` is how many the words name: more
-    than one in "A and B".
+    `certain` is false where the words only resemble a name. `asked` is true where that person's words are asked for,
+    and `says` where the verb is one of speech: what a person did may be told by others. `suggestions` are whom the
+    words resemble too little, or too much alike, to say that they mean one of them. `people` is how many the words
+    name: more than one in "A and B".
     """
 
     text: str
