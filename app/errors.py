@@ -1,7 +1,8 @@
 """What can go wrong between a question and its answer.
 
 AnswerError
-└── UnknownFilterError    a question is limited to a speaker or source that the index does not hold
+├── UnknownFilterError    a question is limited to a speaker or source that the index does not hold
+└── EvaluationError       a question set cannot be read (`app/question_set.py`): file, line, field
 """
 
 from __future__ import annotations
