@@ -36,6 +36,7 @@ from app.schemas import (
 )
 from app.settings import Settings
 from index.embed import Embedder
+from index.rerank import Reranker
 from ingest.model import Turn
 
 _log = structlog.get_logger()
@@ -44,9 +45,9 @@ _Seconds = Annotated[float | None, Query(ge=0, allow_inf_nan=False, description=
 _TurnIndex = Annotated[int | None, Query(ge=0, le=2**31, description="index of a turn; both ends are included")]
 
 
-def create_app(settings: Settings, embedder: Embedder) -> FastAPI:
+def create_app(settings: Settings, embedder: Embedder, reranker: Reranker | None = None) -> FastAPI:
     """The app over one index folder; it may still be empty, and is followed from snapshot to snapshot."""
-    live = LiveIndex(settings.index_dir, embedder)
+    live = LiveIndex(settings.index_dir, embedder, reranker)
     metrics = Metrics(live)
 
     @asynccontextmanager

@@ -320,11 +320,13 @@ def serve(
     """Serve the HTTP API until SIGTERM or Ctrl-C."""
     from app.server import listen, run
     from index.embed import load_embedder
+    from index.rerank import load_reranker
 
     settings = _settings(index_dir)
     with listen(host, port) as listening:
         address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
         embedder = load_embedder(settings.embedding_model)
+        reranker = load_reranker(settings.reranker_model)
         if as_json:
             _print_json({"url": address})
         else:
@@ -334,7 +336,7 @@ def serve(
         except IndexingError as error:
             typer.echo(f"onrecord: {one_line(str(error))}", err=True)
         sys.stdout.flush()
-        run(settings, embedder, listening)
+        run(settings, embedder, reranker, listening)
 
 
 def _settings(index_dir: Path | None) -> Settings:
@@ -360,10 +362,12 @@ def _reasons(error: ValidationError, name: Callable[[str], str]) -> str:
 @contextmanager
 def _opened(settings: Settings) -> Generator[Index]:
     from index.embed import load_embedder
+    from index.rerank import load_reranker
     from index.search import Index
 
     current_folder(settings.index_dir)  # before a model is loaded in vain
-    index = Index.open(settings.index_dir, load_embedder(settings.embedding_model))
+    embedder, reranker = load_embedder(settings.embedding_model), load_reranker(settings.reranker_model)
+    index = Index.open(settings.index_dir, embedder, reranker)
     try:
         yield index
     finally:

@@ -11,6 +11,7 @@ import structlog
 
 from index.embed import Embedder
 from index.errors import NoSnapshotError, SnapshotError
+from index.rerank import Reranker
 from index.search import Index
 from index.snapshot import CURRENT
 
@@ -43,9 +44,10 @@ class LiveIndex:
     Safe to use from several threads at once; only one of them may call `refresh`.
     """
 
-    def __init__(self, index_dir: Path, embedder: Embedder) -> None:
+    def __init__(self, index_dir: Path, embedder: Embedder, reranker: Reranker | None = None) -> None:
         self._index_dir = index_dir
         self._embedder = embedder
+        self._reranker = reranker
         self._lock = Lock()
         self._current: _Counted | None = None
         self._reason = f"the index in {index_dir} has not been opened yet"
@@ -73,7 +75,7 @@ class LiveIndex:
         if written is not None and written == self._looked_at:
             return
         try:
-            opened = Index.open(self._index_dir, self._embedder)
+            opened = Index.open(self._index_dir, self._embedder, self._reranker)
         except NoSnapshotError as error:
             self._refuse(str(error))
         except (SnapshotError, OSError) as error:

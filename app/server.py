@@ -12,6 +12,7 @@ from app.api import create_app
 from app.logs import configure_logs
 from app.settings import Settings
 from index.embed import Embedder
+from index.rerank import Reranker
 
 GRACE_SECONDS = 10
 """How long requests under way may take to end."""
@@ -25,14 +26,14 @@ def listen(host: str, port: int) -> socket.socket:
         raise OSError(error.errno, f"cannot listen on {host} port {port}: {error.strerror}") from error
 
 
-def run(settings: Settings, embedder: Embedder, listening: socket.socket) -> None:
+def run(settings: Settings, embedder: Embedder, reranker: Reranker | None, listening: socket.socket) -> None:
     """Serves until SIGTERM or SIGINT, then raises SystemExit(0) when the requests under way are answered."""
     configure_logs()
     # uvicorn ends in order on either, and then raises the signal again for whoever handled it before.
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
     config = uvicorn.Config(
-        create_app(settings, embedder),
+        create_app(settings, embedder, reranker),
         log_config=None,
         log_level="warning",
         access_log=False,

@@ -20,6 +20,9 @@ class Settings(BaseSettings):
     embedding_model: str = Field(
         default=DEFAULT_MODEL, description="the default model, or a path or hub name that sentence-transformers loads"
     )
+    reranker_model: str | None = Field(
+        default=None, description="a cross-encoder's path or hub name: it orders the first passages found anew"
+    )
     min_confidence: float = Field(
         default=0.4,
         ge=0,

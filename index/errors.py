@@ -1,7 +1,7 @@
 """What can go wrong with an index.
 
 IndexingError             base of all
-├── ModelError            the embedding model cannot be loaded; says what to install
+├── ModelError            the embedding model or the reranker cannot be loaded; says what to install
 ├── NoSnapshotError       nothing has been ingested yet
 ├── SnapshotError         a snapshot is damaged, or of another format or model; says which command rebuilds it
 └── LockedError           another ingest is writing
@@ -15,7 +15,7 @@ class IndexingError(Exception):
 
 
 class ModelError(IndexingError):
-    """The embedding model cannot be loaded."""
+    """The embedding model or the reranker cannot be loaded."""
 
 
 class NoSnapshotError(IndexingError):

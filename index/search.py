@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,10 @@ from index.errors import SnapshotError
 from index.fuse import fuse, smooth
 from index.lexical import LexicalIndex
 from index.records import Records
+from index.rerank import RERANK_DEPTH, Reranker
 from index.snapshot import REBUILD, HeldSnapshot, Manifest, hold_current
 from ingest.model import Passage, Source, Turn
+from ingest.passages import speaker_label
 
 RECORDS, VECTORS, SENTENCES, LEXICAL = "records.sqlite", "vectors.faiss", "sentences.npy", "lexical"
 
@@ -68,9 +70,10 @@ class Hit:
 class Index:
     """One snapshot, held until `close`. Safe to search from several threads at once."""
 
-    def __init__(self, held: HeldSnapshot, embedder: Embedder) -> None:
+    def __init__(self, held: HeldSnapshot, embedder: Embedder, reranker: Reranker | None) -> None:
         self._held = held
         self.embedder = embedder
+        self.reranker = reranker
         self.manifest: Manifest = held.manifest
         self.records = Records(held.folder / RECORDS)
         self.dense = DenseIndex(held.folder / VECTORS)
@@ -80,7 +83,7 @@ class Index:
         self._middles: NDArray[np.float64] = np.cumsum(self.records.words) - self.records.words / 2
 
     @classmethod
-    def open(cls, index_dir: Path, embedder: Embedder) -> Index:
+    def open(cls, index_dir: Path, embedder: Embedder, reranker: Reranker | None = None) -> Index:
         """The live snapshot, its checksums verified.
 
         Raises NoSnapshotError, or SnapshotError where it is damaged or was built with another model.
@@ -94,7 +97,7 @@ class Index:
                 )
             if damaged := held.damaged_files():
                 raise SnapshotError(f"{held.folder} is damaged ({damaged[0]}); {REBUILD}")
-            return cls(held, embedder)
+            return cls(held, embedder, reranker)
         except Exception:
             held.close()
             raise
@@ -125,6 +128,7 @@ class Index:
 
         `speakers` (canonical names, any of whom speaks) and `source_id` are filters that hold inside both engines, so
         that they never leave fewer hits than there are. The words of `favoured` speakers count for more.
+        The reranker, where there is one, has the last word on the order of the first RERANK_DEPTH.
         """
         allowed = self.records.rows(source_id, speakers) if speakers or source_id is not None else None
         lexical = self.lexical.search(query, CANDIDATES, source_id=source_id, speakers=speakers)
@@ -132,8 +136,10 @@ class Index:
         scores = smooth(rows, evidence, self.records.source_numbers[rows], self._middles[rows])
         if favoured:
             scores *= 1 + FAVOUR * self.records.shares(favoured, rows)
-        best = np.argsort(-scores, kind="stable")[:top_k]
-        return self._hits(rows[best], scores[best].tolist(), vector)
+        depth = top_k if self.reranker is None else max(top_k, RERANK_DEPTH)
+        best = np.argsort(-scores, kind="stable")[:depth]
+        hits = self._hits(rows[best], scores[best].tolist(), vector)
+        return hits if self.reranker is None else rerank(self.reranker, query, hits)[:top_k]
 
     def _hits(self, rows: Rows, scores: Sequence[float], vector: Matrix) -> list[Hit]:
         hits: list[Hit] = []
@@ -151,6 +157,23 @@ class Index:
             vectors = self.sentences[record.first_sentence : record.first_sentence + len(passage.sentences)]
             hits.append(Hit(rank, score, similarity, passage, source, turns, vectors))
         return hits
+
+
+def rerank(reranker: Reranker, query: str, hits: Sequence[Hit]) -> list[Hit]:
+    """The hits, the first RERANK_DEPTH of them in the reranker's order; ties keep theirs.
+
+    A score stays with its rank, not with its passage: what is weighed against scores knows no model's own scale.
+    """
+    judged = reranker.rerank(query, [_judged_text(hit) for hit in hits[:RERANK_DEPTH]])
+    order = sorted(range(len(judged)), key=lambda i: -judged[i])
+    moved = [replace(hits[i], rank=place.rank, score=place.score) for i, place in zip(order, hits, strict=False)]
+    return [*moved, *hits[RERANK_DEPTH:]]
+
+
+def _judged_text(hit: Hit) -> str:
+    """The words of a passage as they are indexed: under their speakers' names, with what helps to find them."""
+    spans = ((span, hit.turns[span.turn]) for span in hit.passage.spans)
+    return "\n".join(f"{speaker_label(turn)}{turn.text[s.begin : s.end]} {turn.context}".rstrip() for s, turn in spans)
 
 
 def verify(index_dir: Path) -> list[str]:

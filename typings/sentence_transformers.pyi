@@ -1,6 +1,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 class SentenceTransformer:
     tokenizer: Any
     def __init__(self, model_name_or_path: str) -> None: ...
@@ -14,3 +17,10 @@ class SentenceTransformer:
         normalize_embeddings: bool = ...,
         show_progress_bar: bool = ...,
     ) -> Any: ...
+
+class CrossEncoder:
+    num_labels: int
+    def __init__(self, model_name_or_path: str) -> None: ...
+    def predict(
+        self, inputs: Sequence[tuple[str, str]], *, show_progress_bar: bool = ...
+    ) -> NDArray[np.float32]: ...

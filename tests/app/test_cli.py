@@ -331,3 +331,24 @@ def test_a_server_ends_in_order_on_an_interrupt_too(server: tuple[subprocess.Pop
         assert response.status == 200
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) == 0
+
+
+def test_a_reranker_that_is_named_orders_the_passages(
+    run: Run, monkeypatch: pytest.MonkeyPatch, cross_encoder: Path
+) -> None:
+    plain = json_of(run("search", QUESTION, "--top-k", "100", "--json"))["passages"]
+    monkeypatch.setenv("ONRECORD_RERANKER_MODEL", str(cross_encoder))
+    passages = json_of(run("search", QUESTION, "--top-k", "100", "--json"))["passages"]
+    assert [each["id"] for each in passages] != [each["id"] for each in plain]
+    assert {each["id"] for each in passages[:50]} == {each["id"] for each in plain[:50]}
+    assert [each["rank"] for each in passages] == [each["rank"] for each in plain]
+    answer = json_of(run("ask", QUESTION, "--json"))
+    assert answer["status"] == "answered"
+
+
+@pytest.mark.usefixtures("cross_encoder")
+def test_a_reranker_that_cannot_be_loaded_is_named(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ONRECORD_RERANKER_MODEL", str(tmp_path))
+    ran = run("ask", QUESTION)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith(f"onrecord: the reranker '{tmp_path}' cannot be loaded: ")

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -134,3 +134,21 @@ def test_no_request_fails_while_snapshots_change(put: Put, index_dir: Path, embe
     assert served(live)[0].endswith("number 5.")
     live.close()
     assert len([path for path in index_dir.iterdir() if path.is_dir()]) <= 2
+
+
+class Backwards:
+    """A reranker to which the last is the best."""
+
+    def rerank(self, query: str, texts: Sequence[str]) -> list[float]:
+        return [float(number) for number in range(len(texts))]
+
+
+def test_the_reranker_is_handed_from_index_to_index(put: Put, index_dir: Path, embedder: Embedder) -> None:
+    reranker = Backwards()
+    live = LiveIndex(index_dir, embedder, reranker)
+    for material in ("oak", "steel"):
+        put(talk=f"Ships are built of {material}.")
+        live.refresh()
+        with live.use() as index:
+            assert index.reranker is reranker
+    live.close()
