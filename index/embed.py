@@ -140,7 +140,7 @@ class SentenceTransformersEmbedder:
             ) from error
         try:
             self._model = SentenceTransformer(model)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # each of the libraries that it loads through has errors of its own
             raise ModelError(f"the embedding model {model!r} cannot be loaded: {error}") from error
         self._tokenizer: Any = self._model.tokenizer
         dimension = self._model.get_embedding_dimension()
