@@ -120,7 +120,7 @@ def answer(
         wanted = filter_speaker(index, speaker)
     if not asked.topic and not wanted:
         return _finished(began, conversation_id, "no_answer", [NO_TOPIC, _holdings(index, source)], confidence=0.0)
-    reading, lines = _reading(asked) if speaker is None else (None, [])
+    reading, lines = _reading(index, asked) if speaker is None else (None, [])
     evidence = gather(index, asked, wanted, top_k, source)
     # Whoever asks what somebody said, and about nothing in particular, is answered if that person speaks at all.
     sure = evidence.confidence if asked.topic else float(bool(evidence.scored))
@@ -134,14 +134,16 @@ def answer(
     citations: tuple[Citation, ...] = ()
     near: tuple[Citation, ...] = ()
     if sure >= settings.min_confidence and not asked.stranger:
-        citations = _quotes_of_each(evidence.scored, wanted, settings.max_quotes)
+        citations = _quotes_of_each(index, evidence.scored, wanted, settings.max_quotes)
     if citations:
         if _ABOUT_STRETCH.match(question):
             lines += _stretches(evidence.hits)
         lines += _quoted(citations, asked)
     else:
-        near = _near_misses(evidence)
-        lines.append(_nothing(index, asked, wanted, near, source))
+        mentions = _mentions(index, asked.unknown, source) if asked.unknown else ()
+        near = mentions or _near_misses(evidence)
+        found = _found("Mentioned by" if mentions else "What comes nearest:", near)
+        lines.append(_nothing(index, asked, wanted, source) + found)
     return _finished(
         began,
         conversation_id,
@@ -154,17 +156,23 @@ def answer(
     )
 
 
-def _people(names: Sequence[str]) -> list[list[str]]:
-    """The names put together by person: labels differ within one document."""
+def _people(index: Index, names: Sequence[str]) -> list[list[str]]:
+    """The canonical names put together by person, since labels differ within one document.
+
+    Namesakes, whom sidecars list under one alias, are not put together.
+    """
     people: dict[str, list[str]] = {}
+    aliases = {speaker.name: speaker.aliases for speaker in index.records.speakers()} if len(names) > 1 else {}
     for name in names:
-        people.setdefault(bare_name(name), []).append(name)
+        bare = bare_name(name)
+        namesake = bare in map(bare_name, aliases.get(name, ()))
+        people.setdefault(name if namesake else bare, []).append(name)
     return list(people.values())
 
 
-def _quotes_of_each(scored: Sequence[Scored], wanted: Sequence[str], limit: int) -> tuple[Citation, ...]:
+def _quotes_of_each(index: Index, scored: Sequence[Scored], wanted: Sequence[str], limit: int) -> tuple[Citation, ...]:
     """The best quotations; where several people are asked for, as many of each."""
-    people = _people(wanted)
+    people = _people(index, wanted)
     if len(people) < 2:
         return tuple(choose_quotes(scored, limit))
     each = max(1, limit // len(people))
@@ -174,12 +182,12 @@ def _quotes_of_each(scored: Sequence[Scored], wanted: Sequence[str], limit: int)
     return tuple(citation.numbered(marker) for marker, citation in enumerate(chosen[:limit], start=1))
 
 
-def _reading(asked: Question) -> tuple[Reading | None, list[str]]:
+def _reading(index: Index, asked: Question) -> tuple[Reading | None, list[str]]:
     """How the person asked for was understood, and a line that says so, where that is not what the words say."""
     mention = asked.asked
     if mention is None:
         return None, []
-    several = len(_people(mention.speakers)) > mention.people
+    several = len(_people(index, mention.speakers)) > mention.people
     if mention.certain and not several:
         return None, []
     names = " or ".join(mention.speakers)
@@ -247,8 +255,10 @@ def filter_speaker(index: Index, name: str) -> tuple[str, ...]:
     Raises UnknownFilterError for nobody, or more than one person.
     """
     found = resolve_speaker(name, index.records.speakers())
-    if len(_people(found)) == 1:
-        return found
+    people = _people(index, found)
+    meant = next((names for names in people if name in names), people[0] if len(people) == 1 else None)
+    if meant:
+        return tuple(meant)
     if found:
         raise UnknownFilterError("speaker", f"{name!r} may be {' or '.join(found)}; name one of them")
     raise UnknownFilterError("speaker", f"there is no speaker {name!r}; `onrecord speakers` lists them")
@@ -267,7 +277,9 @@ def gather(index: Index, asked: Question, wanted: Sequence[str], top_k: int, sou
     if not wanted:
         return Evidence(hits[:top_k], scored, scored, signs, None)
     own_hits = [
-        hit for names in _people(wanted) for hit in index.search(text, vector, depth, speakers=names, source_id=source)
+        hit
+        for names in _people(index, wanted)
+        for hit in index.search(text, vector, depth, speakers=names, source_id=source)
     ]
     speakers = frozenset(wanted)
     own = candidates(topic, own_hits, speakers)
@@ -319,26 +331,37 @@ def _unmarked(text: str) -> str:
     return re.sub(r"\[(?=\d+\])", "[\u2060", text)
 
 
+def _mentions(index: Index, name: str, source: str | None) -> tuple[Citation, ...]:
+    """Where others speak of somebody who does not speak."""
+    vector = index.embedder.embed([name])[0]
+    topic = Topic(name, vector, index.lexical)
+    sentences = candidates(topic, index.search(name, vector, EVIDENCE_HITS, source_id=source))
+    return tuple(choose_quotes([s for s in score_sentences(topic, sentences) if s.coverage == 1.0], NEAR_MISSES))
+
+
 def _near_misses(evidence: Evidence) -> tuple[Citation, ...]:
     close = [s for s in evidence.others if s.similarity >= NEAR_MISS_SIMILARITY]
     return tuple(choose_quotes(close, NEAR_MISSES))
 
 
-def _nothing(index: Index, asked: Question, wanted: Sequence[str], near: Sequence[Citation], source: str | None) -> str:
+def _nothing(index: Index, asked: Question, wanted: Sequence[str], source: str | None) -> str:
     here = "this document" if source is not None or len(index.records.sources()) == 1 else "these documents"
+    if asked.unknown:
+        return f"Nobody called {asked.unknown} speaks in {here}.{_suggested(asked)}"
+    if wanted:
+        return f"{_unmarked(' or '.join(wanted))} does not speak about that in {here}."
+    do = "does" if here.startswith("this ") else "do"
+    return f"{here.capitalize()} {do} not answer that. {_holdings(index, source)}"
+
+
+def _found(lead: str, near: Sequence[Citation]) -> str:
+    """Who says what comes nearest, and where; nothing where there is nothing."""
     places: dict[str, list[str]] = {}
     for c in near:
         where = c.timestamp or c.locator
         places.setdefault(c.speaker or c.source.title, []).extend([where] if where else [])
     found = "; ".join(f"{who} ({', '.join(where)})" if where else who for who, where in places.items())
-    instead = f" What comes nearest: {_unmarked(found)}." if found else ""
-    if asked.unknown:
-        return f"Nobody called {asked.unknown} speaks in {here}.{_suggested(asked)}{instead}"
-    if wanted:
-        return f"{_unmarked(' or '.join(wanted))} does not speak about that in {here}.{instead}"
-    return f"{here.capitalize()} {'does' if here.startswith('this ') else 'do'} not answer that.{instead} " + _holdings(
-        index, source
-    )
+    return f" {lead} {_unmarked(found)}." if found else ""
 
 
 def _holdings(index: Index, source: str | None) -> str:

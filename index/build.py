@@ -112,8 +112,8 @@ def ingest(
             old = {Path(r.root, r.source.path): r for r in previous.records.source_records()} if previous else {}
             walked, kept = _scan(paths, old, report)
             sources = _read(walked, old, kept, limits, report)
-            speakers, canonical = merge_speakers(source.document for source in sources)
-            sources = [_with_speakers(source, canonical) for source in sources]
+            speakers, canonical = merge_speakers([source.document for source in sources])
+            sources = [_with_speakers(source, names) for source, names in zip(sources, canonical, strict=True)]
             speaking = {turn.speaker for source in sources for turn in source.turns}
             speakers = [speaker for speaker in speakers if speaker.name in speaking]
             if previous and sources == list(old.values()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,26 +56,35 @@ def bare_name(name: str) -> str:
     return " ".join(words)
 
 
-def merge_speakers(documents: Iterable[Document]) -> tuple[list[Speaker], dict[str, str]]:
-    """All speakers by name, and the canonical name for every name in use.
+def merge_speakers(documents: Sequence[Document]) -> tuple[list[Speaker], list[dict[str, str]]]:
+    """All speakers by name, and for each document the canonical name for every name that it uses.
 
-    Two names are one person where they fold alike or a document's `people` lists one as an alias of the other. The
+    Two names are one person where they fold alike or a document's `people` lists one as an alias of the other. An alias
+    that is listed for two people means, in each document, the one listed there: so are namesakes kept apart. The
     canonical name is the one under which a document lists the person, else the one used in most turns.
     """
+    owners: dict[str, set[str]] = {}
+    for person in (person for document in documents for person in document.people):
+        for alias in person.aliases:
+            owners.setdefault(fold_name(alias), set()).add(person.name)
+    shared = {alias: names for alias, names in owners.items() if len({fold_name(name) for name in names}) > 1}
     turns: Counter[str] = Counter()
     listed: Counter[str] = Counter()
+    known_as: dict[str, dict[str, None]] = {}
     roles: dict[str, dict[str, None]] = {}
     groups = _Groups()
-    for document in documents:
-        turns.update(turn.speaker for turn in document.turns if turn.speaker)
+    own_names = [_names_of(document, shared) for document in documents]
+    for document, names in zip(documents, own_names, strict=True):
+        turns.update(names[turn.speaker] for turn in document.turns if turn.speaker)
         for person in document.people:
             listed[person.name] += 1
-            roles.setdefault(person.name, {})
-            if person.role:
-                roles[person.name][person.role] = None
+            roles.setdefault(person.name, {}).update({person.role: None} if person.role else {})
             for alias in person.aliases:
-                turns[alias] += 0
-                groups.join(fold_name(person.name), fold_name(alias))
+                if fold_name(alias) in shared:
+                    known_as.setdefault(person.name, {})[alias] = None
+                else:
+                    turns[alias] += 0
+                    groups.join(fold_name(person.name), fold_name(alias))
     members: dict[str, list[str]] = {}
     for name in sorted({*turns, *listed}):
         members.setdefault(groups.root(fold_name(name)), []).append(name)
@@ -83,11 +92,20 @@ def merge_speakers(documents: Iterable[Document]) -> tuple[list[Speaker], dict[s
     canonical: dict[str, str] = {}
     for names in members.values():
         best = max(names, key=lambda name: (listed[name], turns[name], -len(name), name))
-        aliases = tuple(name for name in names if name != best)
+        aliases = dict.fromkeys(name for name in names if name != best)
+        aliases.update({alias: None for name in names for alias in known_as.get(name, {})})
         known = {role: None for name in names for role in roles.get(name, {})}
-        speakers.append(Speaker(best, aliases, tuple(known)))
+        speakers.append(Speaker(best, tuple(aliases), tuple(known)))
         canonical.update(dict.fromkeys(names, best))
-    return sorted(speakers, key=lambda speaker: speaker.name), canonical
+    ordered = sorted(speakers, key=lambda speaker: speaker.name)
+    return ordered, [{name: canonical[meant] for name, meant in names.items()} for names in own_names]
+
+
+def _names_of(document: Document, shared: Mapping[str, set[str]]) -> dict[str, str]:
+    """For each name that the turns of a document use, itself, or whom the document lists under that shared alias."""
+    listed = {fold_name(alias): person.name for person in document.people for alias in person.aliases}
+    names = {turn.speaker for turn in document.turns if turn.speaker}
+    return {name: listed.get(fold_name(name), name) if fold_name(name) in shared else name for name in names}
 
 
 class _Groups:

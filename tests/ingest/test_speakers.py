@@ -71,7 +71,7 @@ def test_folding_twice_changes_nothing(name: str) -> None:
 
 @given(st.lists(NAMES.filter(bool), min_size=1, max_size=8))
 def test_every_name_has_one_speaker_who_bears_it(names: list[str]) -> None:
-    speakers, canonical = merge_speakers([document(*names)])
+    speakers, [canonical] = merge_speakers([document(*names)])
     assert canonical.keys() == set(names)
     assert {name for s in speakers for name in (s.name, *s.aliases)} == set(names)
     assert sum(1 + len(s.aliases) for s in speakers) == len(set(names))
@@ -83,29 +83,44 @@ def test_every_name_has_one_speaker_who_bears_it(names: list[str]) -> None:
 def test_the_name_most_turns_use_is_canonical() -> None:
     speakers, canonical = merge_speakers([document("JANE DOE", "Jane Doe", None), document("Jane Doe", "Bob Ray")])
     assert speakers == [Speaker("Bob Ray"), Speaker("Jane Doe", ("JANE DOE",))]
-    assert canonical == {"JANE DOE": "Jane Doe", "Jane Doe": "Jane Doe", "Bob Ray": "Bob Ray"}
+    assert canonical == [
+        {"JANE DOE": "Jane Doe", "Jane Doe": "Jane Doe"},
+        {"Jane Doe": "Jane Doe", "Bob Ray": "Bob Ray"},
+    ]
 
 
 def test_a_listed_name_goes_before_a_frequent_one() -> None:
     people = (Person("Jane Doe", "guest", ("Jayne Dough",)),)
-    speakers, canonical = merge_speakers([document("Jayne Dough", "Jayne Dough", "jane doe", people=people)])
+    speakers, [canonical] = merge_speakers([document("Jayne Dough", "Jayne Dough", "jane doe", people=people)])
     assert speakers == [Speaker("Jane Doe", ("Jayne Dough", "jane doe"), ("guest",))]
     assert set(canonical.values()) == {"Jane Doe"}
 
 
 def test_an_alias_listed_in_one_document_holds_in_all() -> None:
-    _, canonical = merge_speakers(
+    _, [other, listing] = merge_speakers(
         [
             document("Kyvon Bakepour"),
             document("K. Beykpour", people=(Person("Kayvon Beykpour", None, ("K Beykpour",)),)),
         ]
     )
-    assert canonical["Kyvon Bakepour"] == "Kyvon Bakepour"
-    assert canonical["K. Beykpour"] == "Kayvon Beykpour"
-    _, canonical = merge_speakers(
+    assert other == {"Kyvon Bakepour": "Kyvon Bakepour"}
+    assert listing == {"K. Beykpour": "Kayvon Beykpour"}
+    _, [other, _] = merge_speakers(
         [document("Kyvon Bakepour"), document(people=(Person("Kayvon Beykpour", None, ("kyvon bakepour",)),))]
     )
-    assert canonical["Kyvon Bakepour"] == "Kayvon Beykpour"
+    assert other == {"Kyvon Bakepour": "Kayvon Beykpour"}
+
+
+def test_namesakes_that_sidecars_tell_apart_stay_apart() -> None:
+    actor, baker = Person("Bob Ray (actor)", "guest", ("Bob Ray",)), Person("Bob Ray (baker)", None, ("Bob Ray",))
+    documents = [document("Bob Ray", people=(actor,)), document("BOB RAY", people=(baker,)), document("Bob Ray")]
+    speakers, canonical = merge_speakers(documents)
+    assert canonical == [{"Bob Ray": "Bob Ray (actor)"}, {"BOB RAY": "Bob Ray (baker)"}, {"Bob Ray": "Bob Ray"}]
+    assert speakers == [
+        Speaker("Bob Ray"),
+        Speaker("Bob Ray (actor)", ("Bob Ray",), ("guest",)),
+        Speaker("Bob Ray (baker)", ("Bob Ray",)),
+    ]
 
 
 def test_aliases_join_in_chains_and_roles_add_up() -> None:
