@@ -14,7 +14,7 @@ from index.dense import Rows, Scores
 DENSE_WEIGHT = 0.3
 NEIGHBOURS = 12
 """Passages on either side whose evidence counts."""
-WIDTH_WORDS = 300.0
+WIDTH_WORDS = 400.0
 """Distance at which a neighbour's evidence has fallen to exp(-1/2)."""
 OWN_WEIGHT = 1.0
 """Extra weight of a passage's own evidence: it keeps questions with one exact place safe."""

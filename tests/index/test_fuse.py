@@ -100,8 +100,9 @@ def test_the_scale_of_a_ranking_does_not_matter(
 
 
 def test_neighbours_by_hand() -> None:
-    # Rows 0 and 1 are 300 words apart in one source, row 2 is another's.
-    total = smooth(np.asarray([0, 1, 2]), np.asarray([1.0, 2, 4]), np.asarray([7, 7, 8]), np.asarray([50.0, 350, 10]))
+    # Rows 0 and 1 are one width apart in one source, row 2 is another's.
+    middles = np.asarray([50.0, 50 + WIDTH_WORDS, 10])
+    total = smooth(np.asarray([0, 1, 2]), np.asarray([1.0, 2, 4]), np.asarray([7, 7, 8]), middles)
     assert total.tolist() == pytest.approx([2 + 2 * exp(-0.5), 4 + exp(-0.5), 8])
 
 
