@@ -33,7 +33,7 @@ WHOLE_TURN_WORDS = 60
 CUTOFF = 0.4
 """How far below the best sentence another may score and still be quoted."""
 MIN_SIMILARITY = 0.4
-MIN_COVERAGE = 0.4
+MIN_COVERAGE = 0.1
 """A further quotation must reach one of the two: beside a good answer a loose one only distracts."""
 SAME_WORDS = 0.6
 """Share of words in common from which two quotations say the same thing."""
