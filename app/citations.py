@@ -19,13 +19,18 @@ _LEADING = re.compile(
     re.IGNORECASE,
 )
 _TRAILING = re.compile(rf"(?:(?<!\d)(?:\s+|{_PAUSE}){_NOISE}|{_PAUSE}{_PHRASE})+[\s,…–—-]*[.?!]?$", re.IGNORECASE)
+ANSWER_SENTENCES = 3
+"""So many sentences after a question are taken for its answer."""
 _TAIL = 100
 """Characters at the end of a quotation in which trailing fillers are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """Somebody's words and where they stand. `marker` counts from 1; times are seconds, null without a clock."""
+    """Somebody's words and where they stand. `marker` counts from 1; times are seconds, null without a clock.
+
+    `question` is what somebody else, `asked_by`, had just asked, where the words are among the first of the answer.
+    """
 
     marker: int
     quote: str
@@ -38,6 +43,8 @@ class Citation:
     url: str | None
     passage_id: str
     source: Source
+    question: str | None = None
+    asked_by: str | None = None
 
     def numbered(self, marker: int) -> Citation:
         """The same citation under another marker."""
@@ -52,6 +59,8 @@ def cite(hit: Hit, first: int, last: int, marker: int = 0) -> Citation:
     span = quoted_span(hit, first, last)
     turn = hit.turns[span.turn]
     start = turn.cue_at(span.begin).start
+    question = _question_before(hit, first)
+    asker = hit.turns[question.turn] if question else None
     return Citation(
         marker=marker,
         quote=turn.text[span.begin : span.end],
@@ -64,7 +73,23 @@ def cite(hit: Hit, first: int, last: int, marker: int = 0) -> Citation:
         url=deep_link(hit.source.url, start),
         passage_id=hit.passage.id,
         source=hit.source,
+        question=asker.text[question.begin : question.end] if asker and question else None,
+        asked_by=asker.speaker if asker else None,
     )
+
+
+def _question_before(hit: Hit, first: int) -> Span | None:
+    """The sentence, a question of another speaker, right before the turn of which `first` is one of the first."""
+    sentences = hit.passage.sentences
+    opening = first
+    while opening > 0 and sentences[opening - 1].turn == sentences[first].turn:
+        opening -= 1
+    if opening == 0 or first - opening >= ANSWER_SENTENCES:
+        return None
+    before = sentences[opening - 1]
+    asker = hit.turns[before.turn]
+    asked = asker.text[before.begin : before.end].endswith("?")
+    return before if asked and asker.speaker != hit.turns[sentences[first].turn].speaker else None
 
 
 def quoted_span(hit: Hit, first: int, last: int) -> Span:

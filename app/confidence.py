@@ -98,10 +98,10 @@ def hit_text(hit: Hit, speakers: Set[str] | None = None) -> str:
     question = ""
     for span in hit.passage.spans:
         turn = hit.turns[span.turn]
-        text = f"{turn.text[span.begin : span.end]} {turn.context}"
+        words = turn.text[span.begin : span.end]
         if speakers is None or turn.speaker in speakers:
-            texts += [question, text]
-        question = text if text.rstrip().endswith("?") else ""
+            texts += [question, words, turn.context]
+        question = words if words.endswith("?") else ""
     return " ".join(texts)
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
-from app.citations import Citation, cite, quoted_span
+from app.citations import ANSWER_SENTENCES, Citation, cite, quoted_span
 from index.embed import Matrix
 from index.lexical import LexicalIndex
 from index.search import Hit
@@ -26,8 +26,7 @@ UNFINISHED_PENALTY = 0.05
 PROCEDURE_PENALTY = 0.10
 """Sentences that only hand over to the next item or speaker echo the question best of all, and answer nothing."""
 ANSWER_SHARE = 0.85
-ANSWER_SENTENCES = 3
-"""Of the turn after a question, so many sentences count as this much of how well the question fits."""
+"""The first sentences after a question count as this much of how well the question fits."""
 WHOLE_TURN_WORDS = 60
 """A turn up to this length is quoted whole, a longer one by sentences up to this length."""
 CUTOFF = 0.4

@@ -164,6 +164,8 @@ class CitationOut(_Response):
     url: str | None
     passage_id: str
     source: SourceOut
+    question: str | None
+    asked_by: str | None
 
 
 class ReadingOut(_Response):

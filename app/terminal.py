@@ -88,7 +88,11 @@ class Terminal:
         where = citation.timestamp or citation.locator
         if where:
             who.append(f"{one_line(where)} · ")
-        self._located([marker, *who], citation.source.title, citation.source.date, citation.url, " " * len(marker))
+        indent = " " * len(marker)
+        self._located([marker, *who], citation.source.title, citation.source.date, citation.url, indent)
+        if citation.question:
+            asker = f" by {one_line(citation.asked_by)}" if citation.asked_by else ""
+            self.line(Text(f"{indent}asked{asker}: “{one_line(citation.question)}”", _DIM))
 
     def _located(
         self, before: Sequence[str | Text], title: str, date: str | None, url: str | None, indent: str

@@ -31,6 +31,8 @@ CITATION = {
         "url",
         "passage_id",
         "source",
+        "question",
+        "asked_by",
     ),
 }
 SOURCE = {"id", "title", "kind", "url", "date"}

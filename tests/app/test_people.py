@@ -25,6 +25,10 @@ The budget is generous. We will spend half of it on the racks, as Ada Lovelace a
 
 Tom Hart (00:01:00):
 The lease of the data centre ends in May, and Sarah Connor signed it herself in Rotterdam.
+When does the generator arrive?
+
+Sarah Miles (00:01:30):
+In the first week of June, by barge. It is the biggest one that they make.
 """,
     "stage.md": """
 Bob Ray (00:00:03):
@@ -94,6 +98,15 @@ def test_who_does_not_speak_is_shown_where_he_is_mentioned(index: Index) -> None
     assert given.citations == ()
     assert given.answer == "Nobody called Ada Lovelace speaks in these documents. Mentioned by Sarah Miles (0:20)."
     assert [(c.speaker, c.timestamp) for c in given.near_misses] == [("Sarah Miles", "0:20")]
+
+
+def test_an_answer_is_shown_with_the_question_it_answers(index: Index) -> None:
+    given = answer(index, ANYWAY, "When does the generator arrive?")
+    cited = next(c for c in given.citations if "June" in c.quote)
+    assert (cited.speaker, cited.timestamp) == ("Sarah Miles", "1:30")
+    assert (cited.question, cited.asked_by) == ("When does the generator arrive?", "Tom Hart")
+    lease = answer(index, ANYWAY, "Who signed the lease in Rotterdam?").citations[0]
+    assert (lease.question, lease.asked_by) == (None, None)
 
 
 def test_what_somebody_did_may_be_told_by_others(index: Index) -> None:
