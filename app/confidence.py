@@ -46,8 +46,8 @@ class SpeakerSigns:
     lacking: float
 
 
-TOPIC_WEIGHTS = (-5.369, 5.093, 11.639, 6.924, -0.365, -0.449, -0.473)
-SPEAKER_WEIGHTS = (-4.917, 9.760, -2.712, 4.508, 0.095)
+TOPIC_WEIGHTS = (-6.492, 5.487, 8.272, 6.055, 1.498, -0.367, -0.263)
+SPEAKER_WEIGHTS = (-5.327, 10.526, -0.624, 4.585, -1.305)
 """Intercept first, then a weight for each sign in order."""
 
 

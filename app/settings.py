@@ -24,7 +24,7 @@ class Settings(BaseSettings):
         default=None, description="a cross-encoder's path or hub name: it orders the first passages found anew"
     )
     min_confidence: float = Field(
-        default=0.4,
+        default=0.3,
         ge=0,
         le=1,
         description="below this confidence the answer is that there is none; docs/evaluation.md",

@@ -19,10 +19,12 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import refusal
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
@@ -36,6 +38,24 @@ from ingest.limits import Limits
 OFFTOPIC = Path(__file__).with_name("offtopic.txt")
 NEIGHBOURHOOD_SECONDS = 5.0
 WORD = re.compile(r"[a-z]{5,}")
+DETAILS = {
+    "shoe size": "shoe shoes size",
+    "bank account number": "bank account",
+    "blood type": "blood",
+    "wedding day": "wedding married marry",
+    "hobby": "hobby hobbies pastime",
+    "mother tongue": "tongue native mother",
+    "e-mail address": "email mail address",
+    "age": "age aged old years",
+}
+FIGURES = {
+    "Who invented the {}?": "invent invented inventor invention",
+    "How heavy is the {}?": "heavy weight weighs weigh kilo kilos gram grams light pounds",
+    "How much money goes into the {}?": refusal.PRICE,
+    "When did the {} begin?": f"{refusal.DATE} start started begin began begins",
+    "Where was the {} made?": "made make country factory place manufactured produced",
+}
+"""Other details than those of `refusal.py`, which is for measuring."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +145,21 @@ def short_cases(segments: list[dict[str, Any]], foreign: list[str], source: str,
         yield Case(asked.format(rng.choice(speakers), word), source, False, "absent word", source)
 
 
+def detail_cases(queries: list[dict[str, Any]], transcripts: Path, index: Index) -> Iterator[Case]:
+    """Details of persons and things that the meetings don't tell, and of things that they do."""
+    marked = [{**query, "answerable": True, "split": ""} for query in queries]
+    ids = {Path(source.path).stem: source.id for source in index.records.sources()}
+    paths = sorted(transcripts.iterdir())
+    meetings = refusal.Meetings([refusal.Meeting(path, marked, index, ids[path.stem]) for path in paths], index)
+    rng = random.Random(12)
+    for meeting in meetings.all:
+        cases = chain(
+            refusal.details(meeting, meetings, rng, DETAILS), refusal.figures(meeting, meetings, rng, FIGURES)
+        )
+        for case in cases:
+            yield Case(case.question, case.source, case.answerable, case.kind, meeting.name)
+
+
 def rare_words(transcripts: Path, sources: set[str]) -> list[str]:
     """Words that few of the meetings hold, sorted."""
     counts: dict[str, int] = defaultdict(int)
@@ -163,6 +198,7 @@ class Meetings:
         self._corpus = Path(shutil.copytree(transcripts, folder / "corpus"))
         self._transcripts = transcripts
         ingest([self._corpus], folder / "all", embedder, Limits())
+        self.index = Index.open(folder / "all", embedder)
 
     def ask(self, stems: set[str], cases: Iterator[Case]) -> list[Row]:
         """The signs of the cases, asked of the meetings `stems` alone."""
@@ -205,6 +241,7 @@ def collect(training_dir: Path) -> list[Row]:
         meetings = Meetings(Path(folder), transcripts, load_embedder())
         rows += meetings.ask(everything, filtered_cases(queries, transcripts, rng))
         rows += meetings.ask(everything, open_cases(queries, everything, rng))
+        rows += meetings.ask(everything, detail_cases(queries, transcripts, meetings.index))
         for domain in sorted({query["domain"] for query in queries}):
             inside = {query["source"] for query in queries if query["domain"] == domain}
             few = [set(rng.sample(sorted(inside), min(size, len(inside)))) for size in (3, 8)]
