@@ -188,7 +188,9 @@ def _reading(index: Index, asked: Question) -> tuple[Reading | None, list[str]]:
     if mention is None:
         return None, []
     several = len(_people(index, mention.speakers)) > mention.people
-    if mention.certain and not several:
+    words = set(bare_name(mention.text).split())
+    named = all(words <= set(bare_name(name).split()) for name in mention.speakers)
+    if mention.certain and not several and (named or mention.people > 1):
         return None, []
     names = " or ".join(mention.speakers)
     line = f"“{mention.text}” may be {names}." if several else f"Reading “{mention.text}” as {names}."

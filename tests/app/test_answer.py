@@ -317,3 +317,12 @@ def test_a_corpus_of_one_passage(tmp_path: Path, embedder: Embedder) -> None:
     assert answer(index, SURE, "What is the capital of France?").status == "no_answer"
     assert answer(index, SURE, "What did Eve Fox say about bicycles?").status == "no_answer"
     index.close()
+
+
+def test_whoever_is_called_by_an_alias_or_a_role_is_named(sample: Index) -> None:
+    for question, called in (("What does Bakepour think of SpaceX?", "Bakepour"), ("What did the guest say?", "guest")):
+        given = answer(sample, SURE, question)
+        assert given.answer.startswith(f"Reading “{called}” as Kayvon Beykpour.\n")
+        assert given.reading is not None
+        assert given.reading.speaker == "Kayvon Beykpour"
+    assert answer(sample, SURE, "What does Beykpour think of SpaceX?").reading is None
