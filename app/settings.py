@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from index.embed import DEFAULT_MODEL
@@ -12,9 +12,9 @@ from ingest.limits import MIB, Limits
 
 
 class Settings(BaseSettings):
-    """What can be set. Each field is the variable `ONRECORD_` and its name in capitals."""
+    """What can be set. Each field is the variable `ONRECORD_` and its name in capitals, but for OpenAI's own two."""
 
-    model_config = SettingsConfigDict(env_prefix="ONRECORD_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="ONRECORD_", extra="ignore", frozen=True, populate_by_name=True)
 
     index_dir: Path = Field(default=Path("index/snapshots"), description="where snapshots lie")
     embedding_model: str = Field(
@@ -29,6 +29,30 @@ class Settings(BaseSettings):
         le=1,
         description="below this confidence the answer is that there is none; docs/evaluation.md",
     )
+    openai_api_key: SecretStr | None = Field(
+        default=None, validation_alias="OPENAI_API_KEY", description="the key for the model that writes answers"
+    )
+    openai_base_url: str | None = Field(
+        default=None,
+        validation_alias="OPENAI_BASE_URL",
+        description="where the model is, if not at OpenAI; alone it is enough for a server that wants no key",
+    )
+    llm_model: str = Field(
+        default="gpt-4.1-mini", description="the model that writes answers; empty: answers stay in quotations"
+    )
+    llm_context_tokens: int = Field(
+        default=8192, ge=1024, description="what the model can read and write in one go, in tokens"
+    )
+    llm_max_tokens: int = Field(default=1024, ge=64, description="the longest that the model may write, in tokens")
+    llm_try_seconds: float = Field(default=20.0, gt=0, description="time for one try to begin, and between two tokens")
+    llm_total_seconds: float = Field(default=45.0, gt=0, description="time for a whole answer, all tries included")
+    llm_retries: int = Field(default=2, ge=0, le=10, description="further tries after 429, 5xx or a lost connection")
+    llm_concurrency: int = Field(default=8, ge=1, description="most calls to the model at the same time")
+    conversations: str | None = Field(
+        default=None,
+        description="the SQLite file of conversations, or `:memory:`; by default `conversations.sqlite` in the index folder",
+    )
+    conversation_hours: float = Field(default=72.0, gt=0, description="a conversation is forgotten after so long")
     max_quotes: int = Field(default=5, ge=1, le=20, description="most quotations in an answer without an LLM")
     max_file_bytes: int = Field(default=32 * MIB, gt=0, description="larger files are refused")
     max_inflated_bytes: int = Field(
@@ -39,6 +63,11 @@ class Settings(BaseSettings):
     )
     max_request_bytes: int = Field(default=MIB, gt=0, description="larger HTTP requests are refused")
     reload_seconds: float = Field(default=1.0, gt=0, description="how often a server looks for a newer snapshot")
+
+    @property
+    def has_llm(self) -> bool:
+        """Whether a model is to write the answers."""
+        return bool(self.llm_model and (self.openai_api_key or self.openai_base_url))
 
     @property
     def limits(self) -> Limits:
