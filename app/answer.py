@@ -2,70 +2,70 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, replace
 from typing import Literal
 
+import structlog
+
 from app.citations import Citation
-from app.confidence import SpeakerSigns, TopicSigns, confidence, speaker_signs, topic_signs
-from app.errors import UnknownFilterError
-from app.question import Question, resolve_speaker, understand
-from app.quotes import Scored, Topic, candidates, choose_quotes, score_sentences
+from app.conversation import ConversationError, Conversations, Exchange
+from app.events import Cited, Passages, Token
+from app.followup import may_depend, stand_alone
+from app.llm import ChatModel, Usage, open_model
+from app.quoting import Quoted, Reading, known_speakers, quote, refuse
+from app.rewriting import recalled, rewrite
 from app.settings import Settings
-from index.search import Hit, Index
-from ingest.model import format_timestamp
-from ingest.speakers import Speaker, bare_name
+from app.writing import Tally, Written, write
+from index.search import Index
+from ingest.speakers import Speaker
 
-Status = Literal["answered", "no_answer"]
+UNBORNE = "What the language model wrote is not borne out by the documents."
+OWN_WORDS = "These are the documents' own words."
+BROKEN_OFF = "The rest of this answer is missing."
 
-EVIDENCE_HITS = 30
-"""Passages that are looked at to judge whether the corpus answers at all."""
-NEAR_MISS_SIMILARITY = 0.35
-NEAR_MISSES = 3
-NO_TOPIC = "Ask about something: a topic, a name, a word that was said."
-SHOWN_TITLES = 8
-STRETCHES = 3
-STRETCH_GAP = 2
-"""Passages at most this far apart belong to one stretch of talk."""
-UNKNOWN_FACTOR = 0.7
-"""What is left of the confidence where the question asks for somebody whom no label names."""
+_log = structlog.get_logger()
 
-_DOCUMENTS = r"(?:episodes?|documents?|sources?|transcripts?|podcasts?|files?|meetings?|interviews?|notes)"
-_ABOUT_CORPUS = re.compile(
-    rf"\s*(?:(?:which|what|how many)\s+(?:other\s+)?{_DOCUMENTS}\s+"
-    r"(?:do you (?:have|hold|know)|are there|are here|have you(?: got)?|can i ask(?: about)?|are available)"
-    rf"|(?:list|show)\s+(?:me\s+)?(?:(?:all|the|your)\s+)*{_DOCUMENTS}"
-    r"|what (?:do you know about|can i ask(?: you)?(?: about)?|is in this (?:corpus|collection|archive)))\W*$",
-    re.IGNORECASE,
-)
-_ABOUT_STRETCH = re.compile(
-    r"\s*(?:please\s+)?(?:summari[sz]e|recap|what (?:was|were) (?:said|discussed|the discussions?)"
-    r"|what did (?:they|we|the (?:group|team|others)) (?:discuss|talk))\b",
-    re.IGNORECASE,
-)
+_MARKER = re.compile(r"\[(\d+)\]")
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """How a question was understood, where that took a guess."""
+class Asked:
+    """A question as it came in.
+
+    `speaker` and `source` limit what is searched, `top_k` (1 to 100) how many passages may be quoted. A conversation is
+    its owner's alone: `owner` is whatever tells this client from others. `history` are earlier questions with their
+    answers, oldest first, where the client sends them along; then nothing is kept. `instructions` are how the reader
+    wants to be answered, for a model.
+    """
 
     question: str
+    top_k: int = 8
     speaker: str | None = None
+    source: str | None = None
+    conversation_id: str | None = None
+    owner: str = ""
+    history: tuple[tuple[str, str], ...] | None = None
+    instructions: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An answer from any answerer: every marker `[n]` in `answer` has one citation, and every citation a marker.
 
-    A `no_answer` has no citations; `near_misses` are what was found instead, without markers in the text.
+    A `no_answer` has no citations; `near_misses` are what was found instead, without markers in the text. `id` names
+    this answer and no other. `usage` is null where no model was asked.
     """
 
-    status: Status
+    status: Literal["answered", "no_answer"]
     answer: str
-    conversation_id: str
+    id: str = ""
+    conversation_id: str = ""
     citations: tuple[Citation, ...] = ()
     answerer: Literal["quotes", "llm"] = "quotes"
     model: str | None = None
@@ -74,304 +74,202 @@ class Answer:
     near_misses: tuple[Citation, ...] = ()
     reading: Reading | None = None
     confidence: float = 0.0
+    usage: Usage | None = None
+
+
+Event = Passages | Token | Cited | Answer
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """What was found for a question: the sentences that may be quoted, best first, and signs of how good they are.
-
-    `hits` are the passages they stand in. `others` are the best sentences whoever says them; they differ where a person
-    is asked for.
+class Answerer:
+    """What answers are made with, beside an index: without a model in quotations, without conversations each question
+    by itself. `count` is told of every answer, and what became of a model's sentences where one wrote.
     """
 
-    hits: Sequence[Hit]
-    scored: Sequence[Scored]
-    others: Sequence[Scored]
-    topic_signs: TopicSigns
-    speaker_signs: SpeakerSigns | None
-
-    @property
-    def confidence(self) -> float:
-        """0 to 1, higher is surer that the corpus answers."""
-        return confidence(self.topic_signs, self.speaker_signs)
+    settings: Settings
+    model: ChatModel | None = None
+    conversations: Conversations | None = None
+    count: Callable[[Answer, Tally | None], None] = lambda answer, tally: None
 
 
-def answer(
-    index: Index,
-    settings: Settings,
-    question: str,
-    *,
-    top_k: int = 8,
-    speaker: str | None = None,
-    source: str | None = None,
-    conversation_id: str | None = None,
-) -> Answer:
-    """Answers from the documents alone, in quotations.
+async def answer(index: Index, answerer: Answerer, asked: Asked) -> Answer:
+    """The whole answer. Raises UnknownFilterError where the index holds no such speaker or source."""
+    async with aclosing(stream(index, answerer, asked)) as events:
+        async for event in events:
+            if isinstance(event, Answer):
+                return event
+    raise AssertionError("an answer ends with the whole of it")
 
-    `speaker` and `source` limit what is searched; `top_k` (1 to 100) is the number of passages that may be quoted.
-    Raises UnknownFilterError where the index holds no such speaker or source.
+
+@contextmanager
+def asking(index: Index, settings: Settings) -> Generator[Callable[[Asked], Answer]]:
+    """`answer()` for programs that have no event loop."""
+    with asyncio.Runner() as runner:
+        model = open_model(settings, lambda outcome, seconds: None) if settings.has_llm else None
+        answerer = Answerer(settings, model)
+        try:
+            yield lambda asked: runner.run(answer(index, answerer, asked))
+        finally:
+            if model:
+                runner.run(model.close())
+
+
+async def stream(index: Index, answerer: Answerer, asked: Asked) -> AsyncGenerator[Event]:
+    """The passages, then the text in pieces, citations before the pieces that bear their markers, last the Answer.
+
+    The pieces joined are the Answer's text. Closing the generator ends what the model is doing. Raises
+    UnknownFilterError before anything else.
     """
     began = time.perf_counter()
-    asked = understand(question, known_speakers(index, source))
-    if _ABOUT_CORPUS.match(question):
-        return _finished(began, conversation_id, "answered", [_holdings(index, source)], confidence=1.0)
-    wanted = asked.asked.speakers if asked.asked else ()
-    if speaker is not None:
-        wanted = filter_speaker(index, speaker)
-    if not asked.topic and not wanted:
-        return _finished(began, conversation_id, "no_answer", [NO_TOPIC, _holdings(index, source)], confidence=0.0)
-    reading, lines = _reading(index, asked) if speaker is None else (None, [])
-    evidence = gather(index, asked, wanted, top_k, source)
-    # Whoever asks what somebody said, and about nothing in particular, is answered if that person speaks at all.
-    sure = evidence.confidence if asked.topic else float(bool(evidence.scored))
-    if speaker is None and asked.asked and not asked.asked.says and sure < settings.min_confidence:
-        # Not what somebody said but what he did: others may tell it.
-        wanted = ()
-        evidence = gather(index, Question(question, question), wanted, top_k, source)
-        sure = evidence.confidence
-    if asked.unknown:
-        sure *= UNKNOWN_FACTOR
-    citations: tuple[Citation, ...] = ()
-    near: tuple[Citation, ...] = ()
-    if sure >= settings.min_confidence and not asked.stranger:
-        citations = _quotes_of_each(index, evidence.scored, wanted, settings.max_quotes)
-    if citations:
-        if _ABOUT_STRETCH.match(question):
-            lines += _stretches(evidence.hits)
-        lines += _quoted(citations, asked)
-    else:
-        mentions = _mentions(index, asked.unknown, source) if asked.unknown else ()
-        near = mentions or _near_misses(evidence)
-        found = _found("Mentioned by" if mentions else "What comes nearest:", near)
-        lines.append(_nothing(index, asked, wanted, source) + found)
-    return _finished(
-        began,
-        conversation_id,
-        "answered" if citations else "no_answer",
-        lines,
-        citations=citations,
-        near_misses=near,
-        reading=reading,
-        confidence=round(sure, 4),
+    deadline = asyncio.get_running_loop().time() + answerer.settings.llm_total_seconds
+    quoted = await _quoted(index, answerer, asked, deadline)
+    answer_id, conversation_id = uuid.uuid4().hex, asked.conversation_id or uuid.uuid4().hex
+    yield Passages(answer_id, conversation_id, quoted.evidence.hits if quoted.evidence else ())
+    written: Written | None = None
+    if answerer.model and _for_a_model(quoted):
+        async with aclosing(_written(index, answerer.model, answerer.settings, asked, quoted, deadline)) as events:
+            async for event in events:
+                if isinstance(event, Written):
+                    written = event
+                else:
+                    yield event
+    given = replace(_given(index, answerer, asked, quoted, written), id=answer_id, conversation_id=conversation_id)
+    if not (written and written.text):
+        for event in _pieces(given):
+            yield event
+    if answerer.conversations and asked.history is None:
+        await asyncio.to_thread(_remember, answerer.conversations, asked, _exchange(quoted, given), conversation_id)
+    given = replace(given, took_ms=round((time.perf_counter() - began) * 1000, 3))
+    answerer.count(given, written.tally if written else None)
+    yield given
+
+
+async def _quoted(index: Index, answerer: Answerer, asked: Asked, deadline: float) -> Quoted:
+    """The answer in quotations, to the question as it stands alone."""
+    question = await _stand_alone(index, answerer, asked, deadline)
+    quoted = await asyncio.to_thread(
+        quote,
+        index,
+        answerer.settings,
+        question or asked.question,
+        top_k=asked.top_k,
+        speaker=asked.speaker,
+        source=asked.source,
     )
+    if question is None:
+        return quoted
+    speaker = quoted.reading.speaker if quoted.reading else " or ".join(quoted.wanted) or None
+    return replace(quoted, reading=Reading(question, speaker))
 
 
-def _people(index: Index, names: Sequence[str]) -> list[list[str]]:
-    """The canonical names put together by person, since labels differ within one document.
-
-    Namesakes, whom sidecars list under one alias, are not put together.
-    """
-    people: dict[str, list[str]] = {}
-    aliases = {speaker.name: speaker.aliases for speaker in index.records.speakers()} if len(names) > 1 else {}
-    for name in names:
-        bare = bare_name(name)
-        namesake = bare in map(bare_name, aliases.get(name, ()))
-        people.setdefault(name if namesake else bare, []).append(name)
-    return list(people.values())
-
-
-def _quotes_of_each(index: Index, scored: Sequence[Scored], wanted: Sequence[str], limit: int) -> tuple[Citation, ...]:
-    """The best quotations; where several people are asked for, as many of each."""
-    people = _people(index, wanted)
-    if len(people) < 2:
-        return tuple(choose_quotes(scored, limit))
-    each = max(1, limit // len(people))
-    chosen = [
-        citation for names in people for citation in choose_quotes([s for s in scored if s.speaker in names], each)
-    ]
-    return tuple(citation.numbered(marker) for marker, citation in enumerate(chosen[:limit], start=1))
+async def _stand_alone(index: Index, answerer: Answerer, asked: Asked, deadline: float) -> str | None:
+    """The question of a conversation as it stands alone; null where it does as it is."""
+    if asked.history is None and (answerer.conversations is None or asked.conversation_id is None):
+        return None
+    speakers = await asyncio.to_thread(known_speakers, index, asked.source)
+    history = await _history(answerer.conversations, asked, speakers)
+    if not history or not may_depend(asked.question, history, speakers):
+        return None
+    by_rule = stand_alone(asked.question, history, speakers)
+    if answerer.model is None:
+        return by_rule
+    rewritten = await rewrite(answerer.model, asked.question, history, deadline)
+    if rewritten is None:
+        return by_rule
+    return None if rewritten == asked.question else rewritten
 
 
-def _reading(index: Index, asked: Question) -> tuple[Reading | None, list[str]]:
-    """How the person asked for was understood, and a line that says so, where that is not what the words say."""
-    mention = asked.asked
-    if mention is None:
-        return None, []
-    several = len(_people(index, mention.speakers)) > mention.people
-    words = set(bare_name(mention.text).split())
-    named = all(words <= set(bare_name(name).split()) for name in mention.speakers)
-    if mention.certain and not several and (named or mention.people > 1):
-        return None, []
-    names = " or ".join(mention.speakers)
-    line = f"“{mention.text}” may be {names}." if several else f"Reading “{mention.text}” as {names}."
-    return Reading(asked.text, names), [_unmarked(line)]
+async def _history(
+    conversations: Conversations | None, asked: Asked, speakers: Sequence[Speaker]
+) -> Sequence[Exchange]:
+    if asked.history is not None:
+        return recalled(asked.history, speakers)
+    if conversations is None or asked.conversation_id is None:
+        return ()
+    return await asyncio.to_thread(conversations.history, asked.conversation_id, asked.owner)
 
 
-def _finished(
-    began: float,
-    conversation_id: str | None,
-    status: Status,
-    lines: Sequence[str],
-    *,
-    citations: tuple[Citation, ...] = (),
-    near_misses: tuple[Citation, ...] = (),
-    reading: Reading | None = None,
-    confidence: float,
-) -> Answer:
-    return Answer(
-        status=status,
-        answer="\n".join(lines),
-        conversation_id=conversation_id or uuid.uuid4().hex,
-        citations=citations,
-        near_misses=near_misses,
-        reading=reading,
-        confidence=confidence,
-        took_ms=round((time.perf_counter() - began) * 1000, 3),
+def _for_a_model(quoted: Quoted) -> bool:
+    """Whether a model is asked: there are quotations to write from, of people that the corpus knows."""
+    return bool(quoted.citations) and quoted.asked.unknown is None
+
+
+async def _written(
+    index: Index, model: ChatModel, settings: Settings, asked: Asked, quoted: Quoted, deadline: float
+) -> AsyncGenerator[Token | Cited | Written]:
+    """What the model writes, as it is ready to be shown, and last the Written. Closing it ends the model's call."""
+    speakers = await asyncio.to_thread(known_speakers, index, None)
+    hits = sorted(quoted.evidence.hits if quoted.evidence else (), key=lambda hit: hit.rank)
+    events: asyncio.Queue[Token | Cited | None] = asyncio.Queue()
+    writing = asyncio.create_task(
+        write(
+            model,
+            settings,
+            quoted.asked.text,
+            hits,
+            speakers,
+            instructions=asked.instructions,
+            deadline=deadline,
+            emit=events.put_nowait,
+        )
     )
+    writing.add_done_callback(lambda _: events.put_nowait(None))
+    try:
+        while event := await events.get():
+            yield event
+        yield writing.result()
+    finally:
+        writing.cancel()
+        await asyncio.wait([writing])
 
 
-def search(
-    index: Index, query: str, *, top_k: int = 8, speaker: str | None = None, source: str | None = None
-) -> list[Hit]:
-    """The passages for a query, best first; whoever the query asks for counts for more.
-
-    Raises UnknownFilterError where the index holds no such speaker or source.
-    """
-    asked = understand(query, known_speakers(index, source)).asked
-    return index.search(
-        query,
-        index.embedder.embed([query])[0],
-        top_k,
-        speakers=() if speaker is None else filter_speaker(index, speaker),
-        source_id=source,
-        favoured=asked.speakers if asked else (),
+def _given(index: Index, answerer: Answerer, asked: Asked, quoted: Quoted, written: Written | None) -> Answer:
+    """The answer: what a model wrote where something of it may be shown, else the quotations."""
+    by_model = written is not None and (written.refused or bool(written.text))
+    if written and written.refused:
+        quoted = refuse(index, quoted, asked.source)
+    given = Answer(
+        status=quoted.status,
+        answer=quoted.text,
+        citations=quoted.citations,
+        near_misses=quoted.near_misses,
+        answerer="llm" if by_model else "quotes",
+        model=answerer.model.name if by_model and answerer.model else None,
+        reading=quoted.reading,
+        confidence=quoted.confidence,
+        usage=written.tally.usage if written else None,
     )
+    if written is None or written.refused:
+        return given
+    if written.text:
+        broken = f"{BROKEN_OFF} {written.failure}" if written.failure else None
+        return replace(given, answer=written.text, citations=written.citations, degraded=broken)
+    return replace(given, degraded=f"{written.failure or UNBORNE} {OWN_WORDS}")
 
 
-def known_speakers(index: Index, source: str | None) -> list[Speaker]:
-    """Those who speak in the corpus, or in one source of it. Raises UnknownFilterError for an unknown source."""
-    filter_source(index, source)
-    return index.records.speakers(filter_source(index, source))
+def _pieces(given: Answer) -> Iterator[Token | Cited]:
+    """An answer in quotations, line by line."""
+    citations = {citation.marker: citation for citation in given.citations}
+    for line in given.answer.splitlines(keepends=True):
+        for marker in _MARKER.findall(line):
+            yield Cited(citations[int(marker)])
+        yield Token(line)
 
 
-def filter_source(index: Index, source: str | None) -> str | None:
-    """The source id, checked."""
-    if source is not None and index.records.source(source) is None:
-        raise UnknownFilterError("source", f"there is no source {source!r}; `onrecord sources` lists them")
-    return source
+def _remember(conversations: Conversations, asked: Asked, exchange: Exchange, conversation_id: str) -> None:
+    try:
+        conversations.add(conversation_id, asked.owner, exchange)
+    except ConversationError as error:  # the answer is worth more than that the next question knows of it
+        _log.error("conversation not kept", reason=str(error))
 
 
-def filter_speaker(index: Index, name: str) -> tuple[str, ...]:
-    """The canonical names under which the person called `name` speaks.
-
-    Raises UnknownFilterError for nobody, or more than one person.
-    """
-    found = resolve_speaker(name, index.records.speakers())
-    people = _people(index, found)
-    meant = next((names for names in people if name in names), people[0] if len(people) == 1 else None)
-    if meant:
-        return tuple(meant)
-    if found:
-        raise UnknownFilterError("speaker", f"{name!r} may be {' or '.join(found)}; name one of them")
-    raise UnknownFilterError("speaker", f"there is no speaker {name!r}; `onrecord speakers` lists them")
-
-
-def gather(index: Index, asked: Question, wanted: Sequence[str], top_k: int, source: str | None) -> Evidence:
-    """Searches the scope, and where a person is asked for that person's turns apart."""
-    text = asked.topic or asked.text
-    vector = index.embedder.embed([text])[0]
-    topic = Topic(text, vector, index.lexical)
-    depth = max(top_k, EVIDENCE_HITS)
-    hits = index.search(asked.text, vector, depth, source_id=source)
-    sentences = candidates(topic, hits)
-    signs = topic_signs(topic, hits, sentences, index.count(source))
-    scored = score_sentences(topic, [sentence for sentence in sentences if sentence.hit.rank <= top_k])
-    if not wanted:
-        return Evidence(hits[:top_k], scored, scored, signs, None)
-    own_hits = [
-        hit
-        for names in _people(index, wanted)
-        for hit in index.search(text, vector, depth, speakers=names, source_id=source)
-    ]
-    speakers = frozenset(wanted)
-    own = candidates(topic, own_hits, speakers)
-    own_scored = score_sentences(topic, [sentence for sentence in own if sentence.hit.rank <= top_k])
-    quotable = [hit for hit in own_hits if hit.rank <= top_k]
-    return Evidence(quotable, own_scored, scored, signs, speaker_signs(topic, own_hits, own, speakers, signs))
-
-
-def _quoted(citations: Sequence[Citation], asked: Question) -> list[str]:
-    lines: list[str] = []
-    if asked.unknown:
-        lines.append(f"Nobody here is called {asked.unknown}.{_suggested(asked)} On the topic:")
-    group: tuple[str | None, str] | None = None
-    for citation in citations:
-        if group != (citation.speaker, citation.source.id):
-            group = (citation.speaker, citation.source.id)
-            who = f"{citation.speaker}, in" if citation.speaker else "From"
-            lines.append(f"{_unmarked(f'{who} {citation.source.title}')}:")
-        where = citation.timestamp or citation.locator
-        place = f" ({_unmarked(where)})" if where else ""
-        lines.append(f"“{_unmarked(citation.quote)}” [{citation.marker}]{place}")
-    return lines
-
-
-def _suggested(asked: Question) -> str:
-    return f" Did you mean {_unmarked(' or '.join(asked.suggestions))}?" if asked.suggestions else ""
-
-
-def _stretches(hits: Sequence[Hit]) -> list[str]:
-    """Where a topic is talked of at some length: runs of at least two of the passages found, the best first."""
-    runs: list[list[Hit]] = []
-    for hit in sorted(hits, key=lambda hit: (hit.source.id, hit.passage.ordinal)):
-        last = runs[-1][-1] if runs else None
-        if last and last.source == hit.source and hit.passage.ordinal - last.passage.ordinal <= STRETCH_GAP:
-            runs[-1].append(hit)
-        else:
-            runs.append([hit])
-    lines: list[str] = []
-    for run in sorted(runs, key=lambda run: min(hit.rank for hit in run))[:STRETCHES]:
-        start, end = run[0].start, run[-1].end
-        if len(run) > 1 and start is not None and end is not None:
-            times = f"from {format_timestamp(start)} to {format_timestamp(end)}"
-            lines.append(f"Discussed in {_unmarked(run[0].source.title)} {times}.")
-    return lines
-
-
-def _unmarked(text: str) -> str:
-    """Words of a document with an invisible word joiner in whatever looks like one of our markers: `[1]`."""
-    return re.sub(r"\[(?=\d+\])", "[\u2060", text)
-
-
-def _mentions(index: Index, name: str, source: str | None) -> tuple[Citation, ...]:
-    """Where others speak of somebody who does not speak."""
-    vector = index.embedder.embed([name])[0]
-    topic = Topic(name, vector, index.lexical)
-    sentences = candidates(topic, index.search(name, vector, EVIDENCE_HITS, source_id=source))
-    return tuple(choose_quotes([s for s in score_sentences(topic, sentences) if s.coverage == 1.0], NEAR_MISSES))
-
-
-def _near_misses(evidence: Evidence) -> tuple[Citation, ...]:
-    close = [s for s in evidence.others if s.similarity >= NEAR_MISS_SIMILARITY]
-    return tuple(choose_quotes(close, NEAR_MISSES))
-
-
-def _nothing(index: Index, asked: Question, wanted: Sequence[str], source: str | None) -> str:
-    here = "this document" if source is not None or len(index.records.sources()) == 1 else "these documents"
-    if asked.unknown:
-        return f"Nobody called {asked.unknown} speaks in {here}.{_suggested(asked)}"
-    if wanted:
-        return f"{_unmarked(' or '.join(wanted))} does not speak about that in {here}."
-    do = "does" if here.startswith("this ") else "do"
-    return f"{here.capitalize()} {do} not answer that. {_holdings(index, source)}"
-
-
-def _found(lead: str, near: Sequence[Citation]) -> str:
-    """Who says what comes nearest, and where; nothing where there is nothing."""
-    places: dict[str, list[str]] = {}
-    for c in near:
-        where = c.timestamp or c.locator
-        places.setdefault(c.speaker or c.source.title, []).extend([where] if where else [])
-    found = "; ".join(f"{who} ({', '.join(where)})" if where else who for who, where in places.items())
-    return f" {lead} {_unmarked(found)}." if found else ""
-
-
-def _holdings(index: Index, source: str | None) -> str:
-    """What may be asked about: the titles, not more than a reader will read."""
-    sources = [each for each in index.records.sources() if source in (None, each.id)]
-    if not sources:
-        return "There are no documents to answer from: add some with `onrecord ingest`."
-    titles = "; ".join(each.title for each in sources[:SHOWN_TITLES])
-    more = f"; and {len(sources) - SHOWN_TITLES} more" if len(sources) > SHOWN_TITLES else ""
-    counted = "1 document" if len(sources) == 1 else f"{len(sources)} documents"
-    return f"{counted} to ask: {_unmarked(titles)}{more}."
+def _exchange(quoted: Quoted, given: Answer) -> Exchange:
+    """What later questions need of this one."""
+    quoted_speakers = dict.fromkeys(c.speaker for c in given.citations if c.speaker)
+    return Exchange(
+        question=quoted.asked.text,
+        answer=given.answer,
+        topic=quoted.asked.topic,
+        speakers=quoted.wanted or tuple(quoted_speakers),
+        answered=given.status == "answered",
+    )

@@ -17,10 +17,14 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.answer import answer, search
+from app.answer import Answerer, Asked, answer
+from app.conversation import Conversations
 from app.live import LiveIndex
+from app.llm import open_model
 from app.metrics import Metrics, Observe
+from app.openai_api import chat_router
 from app.problems import FieldError, add_problem_handlers, problem, problem_responses
+from app.quoting import search
 from app.schemas import (
     AskRequest,
     AskResponse,
@@ -35,6 +39,7 @@ from app.schemas import (
     turns_out,
 )
 from app.settings import Settings
+from app.streaming import ask_events, event_stream, events_of, unless_gone
 from index.embed import Embedder
 from index.rerank import Reranker
 from ingest.model import Turn
@@ -49,6 +54,9 @@ def create_app(settings: Settings, embedder: Embedder, reranker: Reranker | None
     """The app over one index folder; it may still be empty, and is followed from snapshot to snapshot."""
     live = LiveIndex(settings.index_dir, embedder, reranker)
     metrics = Metrics(live)
+    model = open_model(settings, metrics.model_call) if settings.has_llm else None
+    conversations = Conversations(settings.conversations_path, settings.conversation_hours)
+    answerer = Answerer(settings, model, conversations, metrics.answer)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
@@ -59,6 +67,9 @@ def create_app(settings: Settings, embedder: Embedder, reranker: Reranker | None
         with suppress(asyncio.CancelledError):
             await following
         live.close()
+        conversations.close()
+        if model:
+            await model.close()
 
     app = FastAPI(
         title="On Record",
@@ -70,7 +81,8 @@ def create_app(settings: Settings, embedder: Embedder, reranker: Reranker | None
     app.add_middleware(Observe, metrics=metrics)
     add_problem_handlers(app)
     _add_probes(app, live, metrics)
-    _add_questions(app, live, metrics, settings)
+    _add_questions(app, live, answerer)
+    app.include_router(chat_router(live, answerer))
     _add_listings(app, live)
     return app
 
@@ -97,8 +109,10 @@ def _add_probes(app: FastAPI, live: LiveIndex, metrics: Metrics) -> None:
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
-def _add_questions(app: FastAPI, live: LiveIndex, metrics: Metrics, settings: Settings) -> None:
+def _add_questions(app: FastAPI, live: LiveIndex, answerer: Answerer) -> None:
     problems = problem_responses(400, 413, 415, 422, 503)
+    streamed = {"description": "The answer, or its events: `passages`, `citation`, `token`, `done`, `error`"}
+    ask_responses = {**problems, 200: {**streamed, "content": {"text/event-stream": {"schema": {"type": "string"}}}}}
 
     @app.post("/v1/search", responses=problems, dependencies=[Depends(_json_only)])
     def search_passages(asked: SearchRequest) -> SearchResponse:
@@ -109,23 +123,27 @@ def _add_questions(app: FastAPI, live: LiveIndex, metrics: Metrics, settings: Se
         took_ms = round((time.perf_counter() - began) * 1000, 3)
         return SearchResponse(query=asked.query, took_ms=took_ms, passages=[passage_out(hit) for hit in hits])
 
-    @app.post("/v1/ask", responses=problems, dependencies=[Depends(_json_only)])
-    def ask(asked: AskRequest, request: Request) -> AskResponse:
-        """The answer to a question, in verbatim quotations with their citations."""
-        if asked.stream or request.headers.get("accept", "").startswith("text/event-stream"):
-            raise FieldError("stream", "streaming is not available yet; ask for JSON")
+    @app.post("/v1/ask", response_model=AskResponse, responses=ask_responses, dependencies=[Depends(_json_only)])
+    async def ask(body: AskRequest, request: Request) -> Response | AskResponse:
+        """The answer to a question, with the citations it rests on; as Server-Sent Events where asked for."""
+        asked = Asked(
+            body.question,
+            top_k=body.top_k,
+            speaker=body.speaker,
+            source=body.source,
+            conversation_id=body.conversation_id,
+            owner=_owner(request),
+        )
+        if body.stream or request.headers.get("accept", "").startswith("text/event-stream"):
+            return await event_stream(ask_events(events_of(live, answerer, asked)))
         with live.use() as index:
-            given = answer(
-                index,
-                settings,
-                asked.question,
-                top_k=asked.top_k,
-                speaker=asked.speaker,
-                source=asked.source,
-                conversation_id=asked.conversation_id,
-            )
-        metrics.answer(given.status, given.answerer)
-        return AskResponse.model_validate(given)
+            return AskResponse.model_validate(await unless_gone(request, answer(index, answerer, asked)))
+
+
+def _owner(request: Request) -> str:
+    """What tells one client from another: the key it shows, else where it comes from."""
+    shown = request.headers.get("authorization") or request.headers.get("x-api-key")
+    return f"key {shown}" if shown else f"address {request.client.host if request.client else None}"
 
 
 def _add_listings(app: FastAPI, live: LiveIndex) -> None:

@@ -29,6 +29,7 @@ _TAIL = 100
 class Citation:
     """Somebody's words and where they stand. `marker` counts from 1; times are seconds, null without a clock.
 
+    `turn` is the index of the turn in its source, `offset` that of the first character of the quotation in its text.
     `question` is what somebody else, `asked_by`, had just asked, where the words are among the first of the answer.
     """
 
@@ -43,6 +44,8 @@ class Citation:
     url: str | None
     passage_id: str
     source: Source
+    turn: int
+    offset: int
     question: str | None = None
     asked_by: str | None = None
 
@@ -73,6 +76,8 @@ def cite(hit: Hit, first: int, last: int, marker: int = 0) -> Citation:
         url=deep_link(hit.source.url, start),
         passage_id=hit.passage.id,
         source=hit.source,
+        turn=span.turn,
+        offset=span.begin,
         question=asker.text[question.begin : question.end] if asker and question else None,
         asked_by=asker.speaker if asker else None,
     )

@@ -173,13 +173,15 @@ def ask(
     index_dir: _IndexDir = None,
     as_json: _Json = False,
 ) -> None:
-    """Answer a question in verbatim quotations, each with its citation."""
-    from app.answer import answer
+    """Answer a question, every claim with its citation."""
+    from app.answer import Asked, asking
 
     settings = _settings(index_dir)
     asked = _checked(AskRequest, question=question, speaker=speaker, source=source, top_k=top_k)
-    with _opened(settings) as index:
-        given = answer(index, settings, asked.question, top_k=asked.top_k, speaker=asked.speaker, source=asked.source)
+    with _opened(settings) as index, asking(index, settings) as answer:
+        given = answer(
+            Asked(asked.question, top_k=asked.top_k, speaker=asked.speaker, source=asked.source),
+        )
     if as_json:
         _print_json(AskResponse.model_validate(given).model_dump())
     else:
@@ -196,7 +198,7 @@ def search(
     as_json: _Json = False,
 ) -> None:
     """List the passages that a query finds, best first."""
-    from app.answer import search as find
+    from app.quoting import search as find
 
     asked = _checked(SearchRequest, query=query, speaker=speaker, source=source, top_k=top_k)
     with _opened(_settings(index_dir)) as index:
@@ -249,12 +251,13 @@ def evaluate(
     as_json: _Json = False,
 ) -> None:
     """Measure retrieval, attribution, citations and abstention on a file of questions."""
+    from app.answer import asking
     from app.evaluate import difference_rows, figure_rows
     from app.evaluate import evaluate as run
 
     settings = _settings(index_dir)
-    with _opened(settings) as index, progress_bar("Asking") as progress:
-        found = run(index, settings, file, top_k=top_k, everywhere=everywhere, compared=compare, progress=progress)
+    with _opened(settings) as index, asking(index, settings) as answer, progress_bar("Asking") as progress:
+        found = run(index, answer, file, top_k=top_k, everywhere=everywhere, compared=compare, progress=progress)
     if as_json:
         _print_json(found.model_dump())
         return

@@ -84,7 +84,7 @@ class DraftReader:
         """The rest, once the text has ended."""
         drafts: list[Draft] = []
         if self._waits:
-            self._text = _without_thoughts(self._text[self._since :])
+            self._text = without_thoughts(self._text[self._since :])
             self._since = self._searched = 0
             self._waits, self._answered_at = False, None
             drafts = self._read(len(self._text))
@@ -219,7 +219,7 @@ def _ids(value: object) -> list[int]:
     return [each for each in ids if each <= LARGEST_ID]
 
 
-def _without_thoughts(text: str) -> str:
+def without_thoughts(text: str) -> str:
     """What comes after the last thought, up to one that does not end."""
     ends = [thought.end() for thought in _THOUGHT_ENDS.finditer(text)]
     rest = text[ends[-1] :] if ends else text

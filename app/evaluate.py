@@ -13,11 +13,11 @@ from typing import TypeVar
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from app.answer import Answer, answer, search
+from app.answer import Answer, Asked
 from app.citations import Citation
 from app.question_set import EvaluationError, Question, read_questions, reason
+from app.quoting import search
 from app.schemas import passage_out
-from app.settings import Settings
 from index import evaluate as measure
 from index.evaluate import Statistic, Table
 from index.places import Places, find_quote, word_offsets
@@ -33,6 +33,7 @@ ALL = "all"
 """The column over all questions, whatever their split."""
 
 Progress = Callable[[int, int], None]
+Ask = Callable[[Asked], Answer]
 _Cell = TypeVar("_Cell")
 
 
@@ -99,7 +100,7 @@ class _Measure:
 
 def evaluate(
     index: Index,
-    settings: Settings,
+    ask: Ask,
     file: Path,
     *,
     top_k: int = 30,
@@ -117,7 +118,7 @@ def evaluate(
     corpus = Corpus(index.records)
     targets = [_target(corpus, question, f"{file}:{line}") for line, question in questions.items()]
     kinds = sorted({t.question.kind for t in targets if t.question.kind and not t.question.answerable})
-    run = partial(_ask, index, settings, corpus, top_k=top_k, everywhere=everywhere, kinds=kinds)
+    run = partial(_ask, index, ask, corpus, top_k=top_k, everywhere=everywhere, kinds=kinds)
     run(targets[0])  # uncounted: the first call of all loads what the others find in memory
     results: list[Result] = []
     for target in targets:
@@ -219,7 +220,7 @@ def _target(corpus: Corpus, question: Question, where: str) -> _Target:
 
 def _ask(
     index: Index,
-    settings: Settings,
+    ask: Ask,
     corpus: Corpus,
     target: _Target,
     *,
@@ -231,7 +232,7 @@ def _ask(
     began = time.perf_counter()
     hits = search(index, question.question, top_k=top_k, source=scope)
     searched = time.perf_counter()
-    given = answer(index, settings, question.question, source=scope)
+    given = ask(Asked(question.question, source=scope))
     answered = time.perf_counter()
     noted = {
         "answerable": float(question.answerable),

@@ -11,12 +11,15 @@ from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.answer import Answer
 from app.live import LiveIndex
+from app.writing import Tally
 from index.errors import NoSnapshotError
 
 _log = structlog.get_logger()
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_MODEL_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40)
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -36,6 +39,28 @@ class Metrics:
             registry=self._registry,
         )
         self._answers = Counter("onrecord_answers", "Answers given", ["status", "answerer"], registry=self._registry)
+        self._degraded = Counter(
+            "onrecord_answers_degraded",
+            "Answers that a lesser answerer gave, or that broke off",
+            registry=self._registry,
+        )
+        self._sentences = Counter(
+            "onrecord_model_sentences",
+            "Sentences that a model wrote, by what became of them",
+            ["outcome"],
+            registry=self._registry,
+        )
+        self._dropped = Counter(
+            "onrecord_model_dropped_ids", "Ids cited by a model that it was not offered", registry=self._registry
+        )
+        self._tokens = Counter("onrecord_model_tokens", "Tokens read and written", ["kind"], registry=self._registry)
+        self._calls = Histogram(
+            "onrecord_model_call_seconds",
+            "Time of a call to the model, by its outcome",
+            ["outcome"],
+            buckets=_MODEL_SECONDS,
+            registry=self._registry,
+        )
         self._registry.register(_Snapshot(live))
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -44,9 +69,21 @@ class Metrics:
         self._requests.labels(method, route, str(status)).inc()
         self._latency.labels(method, route).observe(seconds)
 
-    def answer(self, status: str, answerer: str) -> None:
-        """Counts an answer."""
-        self._answers.labels(status, answerer).inc()
+    def answer(self, answer: Answer, tally: Tally | None) -> None:
+        """Counts an answer, and what became of the sentences where a model wrote some."""
+        self._answers.labels(answer.status, answer.answerer).inc()
+        self._degraded.inc(answer.degraded is not None)
+        if tally:
+            self._dropped.inc(tally.dropped_ids)
+            self._sentences.labels("shown").inc(tally.shown)
+            self._sentences.labels("repaired").inc(tally.repaired)
+            self._sentences.labels("removed").inc(tally.removed)
+            self._tokens.labels("prompt").inc(tally.usage.prompt_tokens)
+            self._tokens.labels("completion").inc(tally.usage.completion_tokens)
+
+    def model_call(self, outcome: str, seconds: float) -> None:
+        """Counts and times a call to the model; the outcome is `ok` or the kind of its error."""
+        self._calls.labels(outcome).observe(seconds)
 
     def text(self) -> bytes:
         """All of it in Prometheus' text format."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
@@ -17,6 +17,8 @@ from index.errors import NoSnapshotError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
+CLIENT_CLOSED_REQUEST = 499
+"""nginx's code for it; nobody receives it, but logs and metrics have it."""
 
 
 class Problem(BaseModel):
@@ -35,6 +37,10 @@ class FieldError(Exception):
     def __init__(self, field: str, message: str) -> None:
         self.field = field
         super().__init__(message)
+
+
+class ClientGoneError(Exception):
+    """Whoever asked has closed the connection."""
 
 
 def problem(
@@ -62,6 +68,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.exception_handler(FieldError)(_field)
     app.exception_handler(UnknownFilterError)(_field)
     app.exception_handler(NoSnapshotError)(_no_snapshot)
+    app.exception_handler(ClientGoneError)(_gone)
     app.exception_handler(HTTPException)(_http)
     app.exception_handler(Exception)(_unforeseen)
 
@@ -83,6 +90,10 @@ def _field(request: Request, error: FieldError | UnknownFilterError) -> JSONResp
 
 def _no_snapshot(request: Request, error: NoSnapshotError) -> JSONResponse:
     return problem(503, str(error), headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def _gone(request: Request, error: ClientGoneError) -> Response:
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
 def _http(request: Request, error: HTTPException) -> JSONResponse:

@@ -26,16 +26,16 @@ def _not_blank(text: str) -> str:
 
 
 _Text = Annotated[str, StringConstraints(max_length=MAX_TEXT), AfterValidator(_not_blank)]
-_Name = Annotated[str, StringConstraints(max_length=MAX_NAME), AfterValidator(_not_blank)]
-_TopK = Annotated[int, Field(ge=1, le=MAX_TOP_K, description="number of passages")]
+Name = Annotated[str, StringConstraints(max_length=MAX_NAME), AfterValidator(_not_blank)]
+TopK = Annotated[int, Field(ge=1, le=MAX_TOP_K, description="number of passages")]
 
 
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    top_k: _TopK = 8
-    speaker: _Name | None = Field(None, description="only this person's words; a name or an alias")
-    source: _Name | None = Field(None, description="only this source; an id from /v1/sources")
+    top_k: TopK = 8
+    speaker: Name | None = Field(None, description="only this person's words; a name or an alias")
+    source: Name | None = Field(None, description="only this source; an id from /v1/sources")
 
 
 class SearchRequest(_Request):
@@ -48,8 +48,10 @@ class AskRequest(_Request):
     """A question."""
 
     question: _Text
-    conversation_id: Annotated[str, StringConstraints(max_length=MAX_NAME)] | None = None
-    stream: bool = False
+    conversation_id: Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)] | None = Field(
+        None, description="of an earlier answer, for a question that follows from it"
+    )
+    stream: bool = Field(False, description="Server-Sent Events instead of one JSON document")
 
 
 class _Response(BaseModel):
@@ -164,8 +166,24 @@ class CitationOut(_Response):
     url: str | None
     passage_id: str
     source: SourceOut
+    turn: int
+    offset: int
     question: str | None
     asked_by: str | None
+
+
+class PassagesEvent(BaseModel):
+    """The event `passages`: what the answer is looked for in, best first, and the ids that the answer will have."""
+
+    id: str
+    conversation_id: str
+    passages: list[PassageOut]
+
+
+class TokenEvent(BaseModel):
+    """The event `token`: the next piece of the text."""
+
+    text: str
 
 
 class ReadingOut(_Response):
@@ -176,8 +194,9 @@ class ReadingOut(_Response):
 
 
 class AskResponse(_Response):
-    """An answer: each `[n]` in it has one citation, each citation one `[n]`."""
+    """An answer: each `[n]` in it has one citation, each citation an `[n]`."""
 
+    id: str
     status: Literal["answered", "no_answer"]
     answer: str
     conversation_id: str

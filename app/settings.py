@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     llm_concurrency: int = Field(default=8, ge=1, description="most calls to the model at the same time")
     conversations: str | None = Field(
         default=None,
-        description="the SQLite file of conversations, or `:memory:`; by default `conversations.sqlite` in the index folder",
+        description="the SQLite file of conversations, or `:memory:`; by default in the index folder",
     )
     conversation_hours: float = Field(default=72.0, gt=0, description="a conversation is forgotten after so long")
     max_quotes: int = Field(default=5, ge=1, le=20, description="most quotations in an answer without an LLM")
@@ -68,6 +68,11 @@ class Settings(BaseSettings):
     def has_llm(self) -> bool:
         """Whether a model is to write the answers."""
         return bool(self.llm_model and (self.openai_api_key or self.openai_base_url))
+
+    @property
+    def conversations_path(self) -> str:
+        """The SQLite file of conversations."""
+        return self.conversations or str(self.index_dir / "conversations.sqlite")
 
     @property
     def limits(self) -> Limits:

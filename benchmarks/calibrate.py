@@ -28,8 +28,8 @@ import refusal
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from app.answer import gather, known_speakers
 from app.question import understand
+from app.quoting import gather, known_speakers
 from index.build import ingest
 from index.embed import Embedder, load_embedder
 from index.search import Index

@@ -26,8 +26,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from app.answer import answer, known_speakers
 from app.question import Mention, understand
+from app.quoting import known_speakers, quote
 from app.settings import Settings
 from index.build import ingest
 from index.embed import Embedder, load_embedder
@@ -321,7 +321,7 @@ def ask(index: Index, cases: Iterable[Case]) -> list[Asked]:
     ids = {Path(source.path).stem: source.id for source in index.records.sources()}
     asked: list[Asked] = []
     for case in cases:
-        answered = answer(index, SETTINGS, case.question, source=ids[case.source] if case.source else None)
+        answered = quote(index, SETTINGS, case.question, source=ids[case.source] if case.source else None)
         sure = answered.confidence >= SETTINGS.min_confidence
         refused_anyway = answered.status == "no_answer" and sure
         asked.append(Asked(case, 0.0 if refused_anyway else answered.confidence))

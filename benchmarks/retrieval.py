@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from app.answer import search
+from app.quoting import search
 from index.build import ingest
 from index.embed import load_embedder
 from index.search import Hit, Index

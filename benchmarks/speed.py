@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from app.answer import answer, search
+from app.quoting import quote, search
 from app.settings import Settings
 from index.build import ingest
 from index.embed import load_embedder
@@ -67,7 +67,7 @@ def main() -> None:
         rounds = args.runs * 4
         forward_ms = statistics.median(median_ms(lambda q=q: embedder.embed([q]), rounds) for q in QUESTIONS)
         search_ms = statistics.median(median_ms(lambda q=q: search(index, q), rounds) for q in QUESTIONS)
-        answer_ms = statistics.median(median_ms(lambda q=q: answer(index, Settings(), q), rounds) for q in QUESTIONS)
+        answer_ms = statistics.median(median_ms(lambda q=q: quote(index, Settings(), q), rounds) for q in QUESTIONS)
         index.close()
     print("| what | median ms | of the least |\n| --- | --- | --- |")
     print(f"| a process that loads the model and embeds one text | {model_ms:.0f} | 1 |")

@@ -36,5 +36,6 @@ def test_routes(documented: str, tmp_path: Path, embedder: Embedder) -> None:
 
 
 def test_settings(documented: str) -> None:
-    wanted = {f"ONRECORD_{name.upper()}" for name in Settings.model_fields}
+    fields = Settings.model_fields.items()
+    wanted = {str(field.validation_alias or f"ONRECORD_{name.upper()}") for name, field in fields}
     assert not {name for name in wanted if name not in documented}

@@ -74,7 +74,7 @@ def test_locks_hold_all_that_is_declared() -> None:
 
 def test_torch_is_the_same_everywhere() -> None:
     (pin,) = [each for each in PROJECT["dependency-groups"]["dev"] if each.startswith(f"{TORCH}==")]
-    (metadata,) = PROJECT["tool"]["uv"]["dependency-metadata"]
+    (metadata,) = [each for each in PROJECT["tool"]["uv"]["dependency-metadata"] if each["name"] == TORCH]
     assert pin == f"{TORCH}=={metadata['version']}"
     assert re.findall(rf"{TORCH}==\S+", (ROOT / "Makefile").read_text()) == [pin]
     assert TORCH not in locked("requirements-dev.lock")

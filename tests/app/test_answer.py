@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.answer import Answer, answer
+from app.answer import Answer
 from app.citations import Citation
 from app.errors import UnknownFilterError
 from app.settings import Settings
@@ -19,6 +19,7 @@ from index.embed import Embedder
 from index.search import Index
 from ingest.limits import Limits
 from ingest.model import Passage
+from tests.asking import answer
 
 TESTS = Path(__file__).parent.parent
 CORPUS = TESTS.parent / "corpus"

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from app.answer import answer
 from app.cli import main
 from app.evaluate import Comparison, Corpus, difference_rows, look_up
 from app.question_set import EvaluationError, Question, read_questions
 from app.settings import Settings
 from index.embed import Embedder
 from index.search import Index
+from tests.asking import answer
 
 INSIGHTS = "kayvon-beykpour-insights"
 

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from app.answer import Answer, answer, search
+from app.answer import Answer
 from app.errors import UnknownFilterError
+from app.quoting import search
 from app.settings import Settings
 from index.build import ingest
 from index.embed import Embedder
 from index.search import Index
 from ingest.limits import Limits
+from tests.asking import answer
 
 FILES = {
     "budget.md": """
