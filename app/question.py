@@ -55,7 +55,7 @@ _ANY_VERB_AFTER = {
     **dict.fromkeys(("do", "are", "were", "have"), re.compile(r"(?!)")),
 }
 _OTHER_VERB_AFTER = re.compile(r"\s+[a-z]+(?<!ing)(?<![^s]s)\b")
-_VIEW_AFTER = re.compile(
+VIEW_AFTER = re.compile(
     r"(?:['’]s|['’])?\s+(?:\w+\s+){0,2}?(?:opinions?|views?|thoughts?|take|stance|position|attitudes?|comments?|remarks?|ideas?"
     r"|suggestions?|proposals?|recommendations?|concerns?|answers?|response|reply|reasons?|reasoning|argument|advice"
     r"|explanation|definition|experience|feelings?|feedback|impression|perspective|philosophy|words|beliefs?|presentation"
@@ -360,11 +360,11 @@ def _is_asked(text: str, begin: int, end: int, *, to_speak: bool = False) -> boo
     if auxiliary := _AUXILIARY.search(before):
         verb = _ANY_VERB_AFTER.get(auxiliary.group().split()[0].casefold(), _OTHER_VERB_AFTER)
         plain = not to_speak and not _WHERE_FROM.match(text)
-        return bool(_VERB_AFTER.match(after) or (plain and verb.match(after)) or _VIEW_AFTER.match(after))
+        return bool(_VERB_AFTER.match(after) or (plain and verb.match(after)) or VIEW_AFTER.match(after))
     if re.search(r"(?:\b(?:what|how|why|where|that|and|whether|if)|&)\s+(?:the\s+)?$", before, re.IGNORECASE):
         return bool(_VERB_AFTER.match(after))
     others_asked = _ORDINARY_SUBJECT.search(before)
-    return not others_asked and bool(re.match(r"['’]", after) and _VIEW_AFTER.match(after))
+    return not others_asked and bool(re.match(r"['’]", after) and VIEW_AFTER.match(after))
 
 
 _ORDINARY = re.compile(
