@@ -83,13 +83,15 @@ Event = Passages | Token | Cited | Answer
 @dataclass(frozen=True, slots=True)
 class Answerer:
     """What answers are made with, beside an index: without a model in quotations, without conversations each question
-    by itself. `count` is told of every answer, and what became of a model's sentences where one wrote.
+    by itself. `count` is told of every answer, and what became of a model's sentences where one wrote. `keep` is given
+    the question as it was asked, the snapshot's id and the answer, in a thread, before the answer is whole.
     """
 
     settings: Settings
     model: ChatModel | None = None
     conversations: Conversations | None = None
     count: Callable[[Answer, Tally | None], None] = lambda answer, tally: None
+    keep: Callable[[str, str, Answer], None] | None = None
 
 
 async def answer(index: Index, answerer: Answerer, asked: Asked) -> Answer:
@@ -139,6 +141,8 @@ async def stream(index: Index, answerer: Answerer, asked: Asked) -> AsyncGenerat
             yield event
     if answerer.conversations and asked.history is None:
         await asyncio.to_thread(_remember, answerer.conversations, asked, _exchange(quoted, given), conversation_id)
+    if answerer.keep:
+        await asyncio.to_thread(answerer.keep, asked.question, index.manifest.id, given)
     given = replace(given, took_ms=round((time.perf_counter() - began) * 1000, 3))
     answerer.count(given, written.tally if written else None)
     yield given

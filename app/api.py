@@ -12,17 +12,18 @@ from typing import Annotated
 
 import structlog
 from fastapi import Depends, FastAPI, Query, Request, Response
-from fastapi.responses import RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.answer import Answerer, Asked, answer
 from app.conversation import Conversations
+from app.feedback import Feedback, feedback_router
 from app.live import LiveIndex
 from app.llm import open_model
 from app.metrics import Metrics, Observe
 from app.openai_api import chat_router
+from app.pages import SafeHeaders, pages_router
 from app.problems import FieldError, add_problem_handlers, problem, problem_responses
 from app.quoting import search
 from app.schemas import (
@@ -40,6 +41,7 @@ from app.schemas import (
 )
 from app.settings import Settings
 from app.streaming import ask_events, event_stream, events_of, unless_gone
+from app.widget_access import WidgetAccess, WidgetTokens, widget_token_router
 from index.embed import Embedder
 from index.rerank import Reranker
 from ingest.model import Turn
@@ -56,7 +58,9 @@ def create_app(settings: Settings, embedder: Embedder, reranker: Reranker | None
     metrics = Metrics(live)
     model = open_model(settings, metrics.model_call) if settings.has_llm else None
     conversations = Conversations(settings.conversations_path, settings.conversation_hours)
-    answerer = Answerer(settings, model, conversations, metrics.answer)
+    feedback = Feedback(settings.feedback_path, settings.feedback_days)
+    answerer = Answerer(settings, model, conversations, metrics.answer, feedback.remember)
+    tokens = WidgetTokens(settings.secret.get_secret_value() if settings.secret else None)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
@@ -68,6 +72,7 @@ def create_app(settings: Settings, embedder: Embedder, reranker: Reranker | None
             await following
         live.close()
         conversations.close()
+        feedback.close()
         if model:
             await model.close()
 
@@ -77,21 +82,22 @@ def create_app(settings: Settings, embedder: Embedder, reranker: Reranker | None
         description="Ask a collection of transcripts and notes; every claim of an answer cites who said it, and when.",
         lifespan=lifespan,
     )
-    app.add_middleware(_BodyLimit, most=settings.max_request_bytes)
-    app.add_middleware(Observe, metrics=metrics)
     add_problem_handlers(app)
+    app.add_middleware(_BodyLimit, most=settings.max_request_bytes)
+    app.add_middleware(WidgetAccess, origins=settings.widget_origins, tokens=tokens)
+    app.add_middleware(SafeHeaders)
+    app.add_middleware(Observe, metrics=metrics)
     _add_probes(app, live, metrics)
     _add_questions(app, live, answerer)
     app.include_router(chat_router(live, answerer))
     _add_listings(app, live)
+    app.include_router(feedback_router(feedback), dependencies=[Depends(_json_only)])
+    app.include_router(widget_token_router(tokens, settings.widget_origins))
+    app.include_router(pages_router())
     return app
 
 
 def _add_probes(app: FastAPI, live: LiveIndex, metrics: Metrics) -> None:
-    @app.get("/", include_in_schema=False)
-    def home() -> RedirectResponse:
-        return RedirectResponse("/docs")
-
     @app.get("/healthz")
     def healthz() -> dict[str, str]:
         """200 while the process lives."""

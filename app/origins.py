@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _ORIGIN = re.compile(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?", re.IGNORECASE)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -21,10 +22,10 @@ def parse_origin(text: str) -> str | None:
     return f"{scheme}://{host.lower()}" + ("" if port == _DEFAULT_PORTS[scheme] else f":{port}")
 
 
-def parse_origins(text: str) -> tuple[str, ...]:
-    """A comma-separated list. Raises ValueError for what is not an origin."""
+def parse_origins(texts: Iterable[str]) -> tuple[str, ...]:
+    """Each origin once, blanks left out. Raises ValueError for what is not an origin."""
     origins: list[str] = []
-    for each in filter(None, map(str.strip, text.split(","))):
+    for each in filter(None, map(str.strip, texts)):
         origin = parse_origin(each)
         if origin is None:
             raise ValueError(

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import UnknownFilterError
 from index.errors import NoSnapshotError
@@ -70,7 +71,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.exception_handler(NoSnapshotError)(_no_snapshot)
     app.exception_handler(ClientGoneError)(_gone)
     app.exception_handler(HTTPException)(_http)
-    app.exception_handler(Exception)(_unforeseen)
+    app.add_middleware(_Unforeseen)
 
 
 def _not_valid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -102,5 +103,27 @@ def _http(request: Request, error: HTTPException) -> JSONResponse:
     return problem(error.status_code, error.detail, errors=errors, headers=error.headers)
 
 
-def _unforeseen(request: Request, error: Exception) -> JSONResponse:
-    return problem(500, "Something went wrong here; the server's log has the details.")
+class _Unforeseen:
+    """ASGI middleware: an error that nobody handles becomes a problem document, and is raised on for the log.
+
+    Not an exception handler: Starlette runs the one for all errors outside of the middleware that adds headers.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception:
+            if scope["type"] == "http" and not begun:
+                refusal = problem(500, "Something went wrong here; the server's log has the details.")
+                await refusal(scope, receive, send)
+            raise

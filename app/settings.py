@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.origins import parse_origins
 from index.embed import DEFAULT_MODEL
 from ingest.limits import MIB, Limits
+
+
+def _listed(given: object) -> object:
+    return given.split(",") if isinstance(given, str) else given
+
+
+# NoDecode: a list in the environment would have to be JSON.
+_Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(parse_origins)]
 
 
 class Settings(BaseSettings):
@@ -53,6 +63,19 @@ class Settings(BaseSettings):
         description="the SQLite file of conversations, or `:memory:`; by default in the index folder",
     )
     conversation_hours: float = Field(default=72.0, gt=0, description="a conversation is forgotten after so long")
+    feedback: str | None = Field(
+        default=None,
+        description="the SQLite file of answers and what readers thought of them; by default in the index folder",
+    )
+    feedback_days: float = Field(default=365.0, ge=0, description="feedback is forgotten after so long; 0: never")
+    widget_origins: _Origins = Field(
+        default=(), description="whose pages may embed the widget: origins, separated by commas; empty: only our own"
+    )
+    secret: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="signs the widget's tokens, the same for all servers behind one address; by default drawn anew",
+    )
     max_quotes: int = Field(default=5, ge=1, le=20, description="most quotations in an answer without an LLM")
     max_file_bytes: int = Field(default=32 * MIB, gt=0, description="larger files are refused")
     max_inflated_bytes: int = Field(
@@ -73,6 +96,11 @@ class Settings(BaseSettings):
     def conversations_path(self) -> str:
         """The SQLite file of conversations."""
         return self.conversations or str(self.index_dir / "conversations.sqlite")
+
+    @property
+    def feedback_path(self) -> str:
+        """The SQLite file of feedback."""
+        return self.feedback or str(self.index_dir / "feedback.sqlite")
 
     @property
     def limits(self) -> Limits:

@@ -7,11 +7,13 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 
-from app.origins import parse_origin, parse_origins
+from app.origins import parse_origin
 from app.problems import add_problem_handlers
+from app.settings import Settings
 from app.widget_access import TOKEN_HEADER, WidgetAccess, WidgetTokens, widget_token_router
 
 OWN = "https://ask.example"
@@ -179,13 +181,11 @@ def test_our_own_pages_get_no_token(client: TestClient) -> None:
         assert client.post("/v1/widget-token", headers=headers).status_code == 403
 
 
-def test_origins_are_read_as_browsers_write_them() -> None:
-    assert parse_origins(" https://A.example , https://b.example:8443,https://a.example:443,, http://[::1]:80 ") == (
-        "https://a.example",
-        "https://b.example:8443",
-        "http://[::1]",
-    )
-    assert parse_origins("") == ()
+def test_origins_are_read_as_browsers_write_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().widget_origins == ()
+    listed = " https://A.example , https://b.example:8443,https://a.example:443,, http://[::1]:80 "
+    monkeypatch.setenv("ONRECORD_WIDGET_ORIGINS", listed)
+    assert Settings().widget_origins == ("https://a.example", "https://b.example:8443", "http://[::1]")
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,8 @@ def test_origins_are_read_as_browsers_write_them() -> None:
 )
 def test_what_is_no_origin_is_named(text: str) -> None:
     with pytest.raises(ValueError, match="is not an origin") as error:
-        parse_origins(f"https://fine.example,{text}")
+        Settings(widget_origins=("https://fine.example", text))
+    assert "widget_origins" in str(error.value)
     assert repr(text) in str(error.value)
 
 
@@ -207,3 +208,9 @@ def test_an_origin_once_read_stays_as_it_is(text: str) -> None:
     for each in (text, f"http://{text}", f"https://{text}:443"):
         origin = parse_origin(each)
         assert origin is None or parse_origin(origin) == origin
+
+
+def test_a_short_secret_is_refused_and_not_repeated() -> None:
+    with pytest.raises(ValueError, match="secret") as error:
+        Settings(secret=SecretStr("too short"))
+    assert "too short" not in str(error.value)
