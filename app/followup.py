@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from app.conversation import Exchange
+from app.conversation import KEPT_EXCHANGES, Exchange
 from app.question import Mention, find_mentions, understand
 from ingest.names import is_english_word, is_full_name, is_given_name
 from ingest.speakers import Speaker
@@ -48,9 +48,8 @@ def stand_alone(question: str, history: Sequence[Exchange], speakers: Sequence[S
     if not history or not may_depend(question, history, speakers):
         return None
     body = _body(question)
-    past = _Past.of(
-        [replace(exchange, question=exchange.question[:LONGEST_QUESTION]) for exchange in history], speakers
-    )
+    last = [replace(each, question=each.question[:LONGEST_QUESTION]) for each in history[-KEPT_EXCHANGES:]]
+    past = _Past.of(last, speakers)
     ellipsis = _ellipsis(body, speakers)
     written = _completed(ellipsis, past, speakers) if ellipsis else _resolved(body, past, speakers)
     if written is None or written in (question.strip(), body.text):
