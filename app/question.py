@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from ingest.names import is_english_word, is_full_name, is_given_name
-from ingest.speakers import Guess, Speaker, Spellings, bare_name
+from ingest.speakers import Guess, Speaker, Spellings, bare_name, fold_name, is_honorific
 
 _WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*\.?")
 _POSSESSIVE = re.compile(r"['’]s?$")
 _ABBREVIATED_TITLE = re.compile(r"(?:Mr|Mrs|Ms|Mx|Dr|Prof|Rev|Sen|Rep|Gov|Gen|Hon|CEO)\.?")
-_THE = re.compile(r"\b(?:the|our)\s+$", re.IGNORECASE)
 _LEADS_TO_NAME = re.compile(r"\b(?:according\s+to\s+)?(?:(?:the|our)\s+)?$", re.IGNORECASE)
 LONGEST_NAME = 6
 """Words that a name nobody is known by may have."""
@@ -162,8 +161,9 @@ def find_mentions(text: str, speakers: Sequence[Speaker]) -> Iterator[Mention]:
     words = list(_WORD.finditer(text))
     at = 0
     while at < len(words):
-        after_the = _THE.search(text, max(0, words[at].start() - CONTEXT), words[at].start()) is not None
-        for size in range(min(names.longest, len(words) - at), 0, -1):
+        after_the = _is_after_the(text, words, at)
+        longest = min(names.longest, len(words) - at) if after_the or names.begin_with(words[at].group()) else 0
+        for size in range(longest, 0, -1):
             begin, end = words[at].start(), _name_end(words[at + size - 1])
             goes_on = _goes_on(text, words, at + size - 1) and not _VERB_AFTER.match(text, end, end + CONTEXT)
             found = names.exact(text[begin:end], after_the=after_the, goes_on=goes_on)
@@ -231,6 +231,7 @@ class _Names:
                         self._parts.setdefault(part, set()).add(speaker.name)
             for role in _roles(speaker):
                 self._roles.setdefault(role, set()).add(speaker.name)
+        self._first = {name.split()[0] for name in (*self._full, *self._parts) if name}
         self.longest = max((len(name.split()) + 2 for name in self._full), default=0)
 
     def exact(self, words: str, *, after_the: bool = False, goes_on: bool = False) -> tuple[str, ...]:
@@ -245,6 +246,11 @@ class _Names:
             same = next((group for group in _SAME_ROLES if role in group), ())
             found = self._roles.get(role) or {name for other in same for name in self._roles.get(other, ())}
         return tuple(sorted(found))
+
+    def begin_with(self, word: str) -> bool:
+        """Whether a name may begin with a word: of most words of a text no more is looked at."""
+        first = _first_folded(word)
+        return first in self._first or is_honorific(first)
 
     def titled(self, words: str) -> tuple[str, ...]:
         """Those of the surname that ends `words`, where only words that are no given names stand before it."""
@@ -296,6 +302,11 @@ def _roles(speaker: Speaker) -> Iterator[str]:
         yield _role(words[-1])
 
 
+@lru_cache(maxsize=8192)
+def _first_folded(word: str) -> str:
+    return fold_name(word).split()[0]
+
+
 @lru_cache(maxsize=64)
 def _names(speakers: tuple[Speaker, ...]) -> _Names:
     """Made once for each set of speakers: those of the corpus and of single sources."""
@@ -340,6 +351,15 @@ def _slot_length(text: str, words: Sequence[re.Match[str]], at: int) -> int:
             if at + size < len(words) and not text[end : words[at + size].start()].isspace():
                 break
     return 1
+
+
+def _is_after_the(text: str, words: Sequence[re.Match[str]], at: int) -> bool:
+    before = words[at - 1] if at > 0 else None
+    return (
+        before is not None
+        and before.group().casefold() in ("the", "our")
+        and text[before.end() : words[at].start()].isspace()
+    )
 
 
 def _goes_on(text: str, words: Sequence[re.Match[str]], at: int) -> bool:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import lru_cache
 
 from app.citations import cite
 from app.drafts import Draft
@@ -124,7 +125,7 @@ class Checker:
     def __init__(self, offered: Mapping[int, Offered], speakers: Sequence[Speaker]) -> None:
         self._offered = offered
         self._speakers = tuple(speakers)
-        self._spellings = {s.name: folded(" ".join((s.name, *s.aliases, *s.roles))) for s in speakers}
+        self._known = {speaker.name: speaker for speaker in speakers}
         self._evidence: dict[tuple[str, int], _Evidence] = {}
         self._proper = proper_words(sentence.text for sentence in offered.values())
 
@@ -176,7 +177,7 @@ class Checker:
     def _evidence_of(self, hit: Hit, index: int) -> _Evidence:
         key = hit.passage.id, index
         if key not in self._evidence:
-            self._evidence[key] = _evidence(hit, index, self._speakers, self._spellings)
+            self._evidence[key] = _evidence(hit, index, self._speakers, self._known)
         return self._evidence[key]
 
     def _right_before(self, cited: Sequence[Cited]) -> Iterator[_Evidence]:
@@ -242,7 +243,7 @@ _YEAR = re.compile(r"\b(?:1[6-9]|20)\d\d\b")
 _TITLE_PARTS = re.compile(r"\s*[:|–—()]\s*|\s-\s")
 
 
-def _evidence(hit: Hit, index: int, speakers: Sequence[Speaker], spellings: Mapping[str, Set[str]]) -> _Evidence:
+def _evidence(hit: Hit, index: int, speakers: Sequence[Speaker], known: Mapping[str, Speaker]) -> _Evidence:
     cited, citation = Cited(hit, index, index), cite(hit, index, index)
     text, turn, speaker, title = cited.text, cited.turn, cited.speaker or "", hit.source.title
     asked = citation.question or ""
@@ -255,7 +256,7 @@ def _evidence(hit: Hit, index: int, speakers: Sequence[Speaker], spellings: Mapp
         hit=hit,
         index=index,
         speaker=cited.speaker,
-        names=words.union(*(spellings.get(name, ()) for name in (*persons, citation.asked_by or ""))),
+        names=words.union(*(_spelled(known[name]) for name in (*persons, citation.asked_by or "") if name in known)),
         title=folded(title),
         persons=persons,
         numbers={*numbers_held(text), *numbers_held(beside)},
@@ -263,6 +264,12 @@ def _evidence(hit: Hit, index: int, speakers: Sequence[Speaker], spellings: Mapp
         stems=stems(folded(f"{text} {turn.context}")),
         of_others=_OF_OTHERS.search(text) is not None,
     )
+
+
+@lru_cache(maxsize=1024)
+def _spelled(speaker: Speaker) -> Set[str]:
+    """The words by which somebody may be called."""
+    return folded(" ".join((speaker.name, *speaker.aliases, *speaker.roles)))
 
 
 def _dates(source: Source) -> tuple[str, ...]:

@@ -270,19 +270,24 @@ def folded(text: str) -> set[str]:
 def words_in(text: str) -> Iterator[tuple[re.Match[str], bool]]:
     """The words of a text, each with whether it may begin a sentence."""
     for word in _WORD.finditer(text):
-        yield word, _BEGINS_SENTENCE.search(text, max(0, word.start() - 8), word.start()) is not None
+        yield word, _begins_sentence(text, word)
+
+
+def _begins_sentence(text: str, word: re.Match[str]) -> bool:
+    return _BEGINS_SENTENCE.search(text, max(0, word.start() - 8), word.start()) is not None
 
 
 def proper_words(texts: Iterable[str]) -> frozenset[str]:
     """The words that are always capitalised, singular."""
     capitalised: set[str] = set()
     others: set[str] = set()
-    for word, begins in (each for text in texts for each in words_in(text)):
-        if word.group().islower():
-            others.add(_base(word.group()))
-        elif not begins:
-            capitalised.add(_base(word.group()))
-    return frozenset(capitalised - others)
+    for text in texts:
+        for word in _WORD.finditer(text):
+            if word.group().islower():
+                others.add(word.group())
+            elif not _begins_sentence(text, word):
+                capitalised.add(word.group())
+    return frozenset(set(map(_base, capitalised)).difference(map(_base, others)))
 
 
 def _base(word: str) -> str:

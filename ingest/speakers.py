@@ -37,12 +37,21 @@ def fold_name(name: str) -> str:
 
     Honorifics go only from a name that keeps two words without them: "Mr. Hill" and "Mrs. Hill" are two people.
     """
-    plain = unicodedata.normalize("NFKD", name)
-    plain = "".join(c for c in plain if not unicodedata.combining(c)).casefold().replace("’", "'")
+    plain = name if name.isascii() else _without_accents(name)
+    plain = plain.casefold().replace("’", "'")
     words = _WORD.findall(plain) or [plain.strip() or name]
     while len(words) > 2 and _BEFORE.fullmatch(words[0]):
         words = words[1:]
     return " ".join(words)
+
+
+def is_honorific(word: str) -> bool:
+    """Whether a folded word is what may stand before a name."""
+    return _BEFORE.fullmatch(word) is not None
+
+
+def _without_accents(text: str) -> str:
+    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
 
 
 def bare_name(name: str) -> str:
