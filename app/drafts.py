@@ -35,6 +35,7 @@ _OUTSIDE_STRING = re.compile(r'["{}\[\]]')
 _INSIDE_STRING = re.compile(r'["\\]')
 _ANSWERED = re.compile(r'\s*:\s*"?(true|false)"?\s*[,}]', re.IGNORECASE)
 _LIKE_JSON = re.compile(r"[{}]|\"\w+\"\s*:|\A\s*\[\s*[\"\[]")
+_LIST_ITEM = re.compile(r"^(?:\d{1,2}[.)]|[-*•])\s+")
 _CONTROL = re.compile(r"[\x00-\x1f]")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
@@ -234,7 +235,7 @@ def _plain_drafts(text: str) -> list[Draft]:
     drafts: list[Draft] = []
     for line in text.splitlines():
         # A marker after the full stop belongs to the sentence before it.
-        folded = _AFTER_STOP.sub(r"\2\1", " ".join(line.split()))
+        folded = _AFTER_STOP.sub(r"\2\1", _LIST_ITEM.sub("", " ".join(line.split())))
         pieces = [folded[begin:end] for begin, end in split_sentences(folded)] if not folded.startswith("```") else []
         drafts += [draft for piece in pieces if (draft := _drafted(piece, []))]
     return drafts

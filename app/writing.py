@@ -22,7 +22,7 @@ from index.search import Hit
 from ingest.speakers import Speaker, fold_name
 
 MAX_SENTENCES = 12
-MAX_REPAIRS = 4
+MAX_REPAIRS = 3
 """Sentences asked for again in one answer; a model that gets more than these wrong will get those wrong too."""
 REPAIR_TOKENS = 300
 
@@ -129,7 +129,7 @@ class _Answer:
         except ModelError as error:
             return error
         self._take(reader.finish())
-        self.refused |= reader.answered is False
+        self.refused |= reader.answered is False or not (reader.malformed or self._seen)
         if reader.malformed and not self._seen and not self.refused:
             _log.warning("model call failed", kind=InvalidResponseError.kind, model=self._model.name)
             return InvalidResponseError()

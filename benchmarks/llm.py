@@ -41,7 +41,12 @@ from ingest.limits import Limits
 from ingest.model import format_timestamp
 
 ROOT = Path(__file__).parent.parent
-SMALL = {"ONRECORD_LLM_CONTEXT_TOKENS": "2048", "ONRECORD_LLM_MAX_TOKENS": "128", "ONRECORD_LLM_TOTAL_SECONDS": "60"}
+SMALL = {
+    "ONRECORD_LLM_CONTEXT_TOKENS": "2048",
+    "ONRECORD_LLM_MAX_TOKENS": "128",
+    "ONRECORD_LLM_TOTAL_SECONDS": "60",
+    "ONRECORD_LLM_TRY_SECONDS": "60",
+}
 
 
 @contextmanager
