@@ -46,8 +46,8 @@ SCHEMA: dict[str, Any] = {
 _RULES = """\
 You answer questions from transcripts and notes. The user gives a question and numbered sentences from the documents, \
 each under the name of who said it.
-Reply with a JSON object alone. Its one member "sentences" is a list; each item has "text", one sentence of your answer, \
-and before it "cites", the list of the numbers of the sentences that it rests on.
+Reply with a JSON object alone. Its one member "sentences" is a list; each item has "text", one sentence of your \
+answer, and before it "cites", the list of the numbers of the sentences that it rests on.
 Rules:
 1. Use only what the numbered sentences say. Every sentence of yours cites the numbers of those it rests on.
 2. Say who said it, by name, as the line above the numbered sentence has it. Never give one person's words to another.

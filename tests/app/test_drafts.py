@@ -205,7 +205,7 @@ def test_without_json_it_is_plain_text_with_markers() -> None:
             Draft("Retention was poor.", (3, 4)),
             Draft("It “failed.”", (7, 8, 9)),
             Draft("Dr. Lee, of Leeds, said so in 2015!", (3, 5)),
-            Draft("- Third.", (1, 2, 3, 4, 5)),
+            Draft("Third.", (1, 2, 3, 4, 5)),
             Draft("Nothing cited.", ()),
         ],
         None,
