@@ -23,6 +23,7 @@ from app.live import LiveIndex
 from app.llm import open_model
 from app.metrics import Metrics, Observe
 from app.openai_api import chat_router
+from app.overview import overview_router
 from app.pages import SafeHeaders, pages_router
 from app.problems import FieldError, add_problem_handlers, problem, problem_responses
 from app.quoting import search
@@ -91,6 +92,7 @@ def create_app(settings: Settings, embedder: Embedder, reranker: Reranker | None
     _add_questions(app, live, answerer)
     app.include_router(chat_router(live, answerer))
     _add_listings(app, live)
+    app.include_router(overview_router(live, settings))
     app.include_router(feedback_router(feedback), dependencies=[Depends(_json_only)])
     app.include_router(widget_token_router(tokens, settings.widget_origins))
     app.include_router(pages_router())
