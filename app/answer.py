@@ -273,7 +273,7 @@ def _exchange(quoted: Quoted, given: Answer) -> Exchange:
     return Exchange(
         question=quoted.asked.text,
         answer=given.answer,
-        topic=quoted.asked.topic,
+        topic=quoted.asked.subject,
         speakers=quoted.wanted or tuple(quoted_speakers),
         answered=given.status == "answered",
     )

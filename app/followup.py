@@ -126,8 +126,10 @@ def _asked(exchange: Exchange, speakers: Sequence[Speaker]) -> Mention | None:
 
 
 def _last_person(history: Sequence[Exchange], speakers: Sequence[Speaker]) -> str:
-    """Who was asked for, spoken of or quoted last, the first one where they are several."""
+    """Who was asked for, known or not, spoken of or quoted last, the first one where they are several."""
     for exchange in reversed(history):
+        if nobody := understand(exchange.question, speakers).unknown:
+            return nobody
         mentions = (m for m in find_mentions(exchange.question, speakers) if m.speakers)
         meant = _asked(exchange, speakers) or next(mentions, None)
         if meant:
@@ -158,9 +160,11 @@ def _spoken(name: str) -> str:
 def _topic(exchange: Exchange) -> str:
     """What an exchange was about, with the article that it had in the question."""
     topic = _VERB_BEFORE.sub("", " ".join(exchange.topic.split()).strip(_EDGES))
+    question = " ".join(exchange.question.split())
+    if (who := re.match(r"who (\w+ )", question, re.IGNORECASE)) and len(topic) > len(who[1]):
+        topic = topic.removeprefix(who[1])  # "Who coined the build trap?" was about the build trap
     if len(topic) > LONGEST_TOPIC:
         topic = topic[:LONGEST_TOPIC].rsplit(" ", 1)[0]
-    question = " ".join(exchange.question.split())
     article = re.search(rf"\b((?:the|an?|our) ){re.escape(topic)}", question, re.IGNORECASE) if topic else None
     return f"{article[1]}{topic}" if article else topic
 

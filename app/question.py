@@ -115,6 +115,15 @@ class Question:
     stranger: bool = False
     suggestions: tuple[str, ...] = ()
 
+    @property
+    def subject(self) -> str:
+        """The topic without the name of `unknown`, which is part of what is searched for, and of no later question."""
+        if self.unknown is None:
+            return self.topic
+        begin = self.text.find(self.unknown)
+        end = begin + len(self.unknown)
+        return _topic(self.text, Mention(self.unknown, begin, end, (), certain=False, asked=True))
+
 
 def understand(text: str, speakers: Sequence[Speaker]) -> Question:
     """Finds whom a question asks for among `speakers`, and what is left of it as a topic."""

@@ -43,7 +43,7 @@ def recalled(pairs: Sequence[tuple[str, str]], speakers: Sequence[Speaker]) -> l
         asked = understand(stand_alone(question, history, speakers) or question, speakers)
         named = asked.asked.speakers if asked.asked else ()
         named = named or next((m.speakers for m in find_mentions(answer, speakers) if m.speakers), ())
-        history.append(Exchange(asked.text, answer, asked.topic, named, answered=bool(answer)))
+        history.append(Exchange(asked.text, answer, asked.subject, named, answered=bool(answer)))
     return history
 
 

@@ -55,6 +55,14 @@ def test_a_chain_of_follow_ups(client: TestClient) -> None:
     assert "Beykpour" in third["reading"]["question"]
 
 
+def test_he_may_be_somebody_whom_nobody_knows(client: TestClient) -> None:
+    ask(client, OKRS, "stranger")
+    ask(client, "What did Zaphod Quux say about simplicity?", "stranger")
+    given = ask(client, "what does he mean by that?", "stranger")
+    assert given["reading"]["question"] == "What does Zaphod Quux mean by simplicity?"
+    assert given["status"] == "no_answer"
+
+
 def test_a_topic_shift_is_not_polluted(client: TestClient) -> None:
     conversation = ask(client, OKRS)["conversation_id"]
     question = "What is the product death cycle?"
