@@ -13,6 +13,8 @@ from app.drafts import Draft
 from app.question import CONTEXT, VIEW_AFTER, find_mentions
 from app.wording import (
     OPENER,
+    REFERENCE,
+    SHORTEST_SINGLE,
     Quotation,
     fault_of_form,
     folded,
@@ -158,10 +160,15 @@ class Checker:
                 return f"It claims for {saying.text} what {others} said."
         if sayings:
             evidence = [each for each in evidence if any(each.speaker in saying.speakers for saying in sayings)]
+        elif _SPEAKS_AS_I.search(masked(text, quotations)):
+            return "It says “I” without saying who says it."
         cited = _runs(evidence)
         for quotation in quotations:
-            if not any(quotation.stands_in(run.text) for run in _runs_by(quotation, sayings, cited)):
+            origins = [run for run in _runs_by(quotation, sayings, cited) if quotation.stands_in(run.text)]
+            if not origins:
                 return f"“{quotation.text}” is not word for word in what it cites."
+            if not sayings and claim.gives_to_another(quotation, origins):
+                return f"It gives words of {origins[0].speaker or 'nobody named'} to another."
         names, numbers = claim.missing_names(evidence), claim.missing_numbers(evidence)
         if names or numbers:
             before = [each for each in self._right_before(cited) if each.holds(names, numbers)][:1]
@@ -261,7 +268,7 @@ def _evidence(hit: Hit, index: int, speakers: Sequence[Speaker], known: Mapping[
         persons=persons,
         numbers={*numbers_held(text), *numbers_held(beside)},
         phrases=tuple(part for part in (*dates, title, *_TITLE_PARTS.split(title)) if re.search(r"\d", part)),
-        stems=stems(folded(f"{text} {turn.context}")),
+        stems=stems(folded(" ".join((text, *turn.heading[-1:])))),  # not the note: it is another's words
         of_others=_OF_OTHERS.search(text) is not None,
     )
 
@@ -291,9 +298,12 @@ _SPEAKS = (
     r"|(?:claim|explain|suggest|recommend|mention|comment|ask|answer|respond|discuss|express|stress|talk|recall|warn|reveal"
     r"|remark|insist|highlight|confirm|reflect|agree|disagree|doubt|assert|contend|maintain|underlin|underscor|repl|elaborat)"
     r"(?:|s|es|ies|e|y|ed|ied|d|ing|ying)"
+    r"|(?:confess|jok|testif|boast|bragg?|quipp?|shout|whisper|lament|complain|affirm|attest|proclaim|profess|conced|caution)"
+    r"(?:|s|es|ies|e|y|ed|ied|ing|ying)|swears?|swore|sworn|admits"
     # What others may tell of somebody too: "added a feature", "felt lost".
     r"|(?:adds?|added|adding|shares?|shared|announces?|announced|reports?|reported|feels?|felt|finds?|found|holds?|held"
-    r"|admits?|admitted|knows?|knew|means?|meant|hopes?|hoped|learn(?:s|ed|t)?|reali[sz]e[sd]?)"
+    r"|admit|admitted|knows?|knew|means?|meant|hopes?|hoped|learn(?:s|ed|t)?|reali[sz]e[sd]?|lets? slip"
+    r"|(?:promis|predict|threaten|vow|hint|impl)(?:s|es|ies|ed|ied))"
     r"(?=\s+(?:that|how|why|what|whether)\b|\s*[:,]?\s*[“\"‘]))\b"
 )
 _BETWEEN = (
@@ -335,6 +345,9 @@ _PRONOUN = re.compile(
     rf"\b(?:he|she)(?:['’](?:d|s|ll))?(?=\s+{_BETWEEN}{_SPEAKS})|(?:^|(?<=[.!?]\s))they(?=\s+{_BETWEEN}{_SPEAKS})"
     rf"|\baccording to (?:him|her|them)\b|\b(?:in|by) (?:his|her|their)(?: own)? {_VIEWS}\b",
     re.IGNORECASE,
+)
+_SPEAKS_AS_I = re.compile(
+    r"(?:^|[.!?:;,—(]\s*|\b(?:and|but|or|that|so|if|when|because|as|what|where|which|while)\s+)I(?:['’]\w+)?\s+[a-z]"
 )
 _ROLE = re.compile(
     r"(?<=\bthe )(?:co-?)?(?:host|interviewer|moderator|presenter|guest|interviewee|chair(?:man|woman|person)?)\b", re.I
@@ -457,6 +470,13 @@ class _Claim:
             for each in evidence
         )
 
+    def gives_to_another(self, quotation: Quotation, origins: Sequence[Cited]) -> bool:
+        """Whether persons are named beside a quotation, and it is of none of them."""
+        named = {speaker for person in self._persons for speaker in person.speakers}
+        return (
+            len(quotation.text.split()) >= SHORTEST_SINGLE and bool(named) and not named & {o.speaker for o in origins}
+        )
+
     def missing_names(self, evidence: Sequence[_Evidence]) -> list[_Name]:
         """The names that the evidence does not hold.
 
@@ -486,7 +506,8 @@ class _Claim:
         for phrase in (phrase for each in evidence for phrase in each.phrases):
             text = text.replace(phrase, " ")
         held = {number for each in evidence for number in each.numbers}
-        return {value: written for value, written in numbers_claimed(text).items() if value not in held}
+        missing = {value: written for value, written in numbers_claimed(text).items() if value not in held}
+        return missing | {reference: reference for reference in REFERENCE.findall(text)}
 
     def named(self, sayings: Sequence[_Saying], evidence: Sequence[_Evidence]) -> tuple[str, ...]:
         """Whom a pronoun after this text means: who speaks or is spoken to in it, else whoever is named."""

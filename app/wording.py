@@ -23,8 +23,14 @@ STEM = 5
 
 _LINKS = LinkifyIt()
 _FORBIDDEN = re.compile(
-    r"\]\(|!\[|<[^\W\d_]|<[!@#/?]|(?<!\S)@\w|\w@\w|://|\b(?:javascript|vbscript|data|mailto|file):\S", re.IGNORECASE
+    r"\]\s?[\[(:]|!\[|<[^\W\d_]|<[!@#/?|]|\[/?(?-i:[A-Z_]{4,})\]|&#?\w+;|[@＠]\w|//|\b(?:javascript|vbscript|data|mailto|file):\S"
+    # An address without a scheme; not "Node.js", nor Japanese, which has no blank after its full stop.
+    r"|[a-z\d][.。．｡][a-z]{3}",
+    re.IGNORECASE,
 )
+_BRACKETS = str.maketrans("［］【】〔〕⟦⟧〚〛", "[][][][][]")
+_LIKE_MARKER = re.compile(r"\\?\[[^\[\]a-zA-Z]*[\d¹²³⁰⁴-⁹][^\[\]a-zA-Z]*\]")
+"""`[^1]`, `\\[1\\]`, `[¹]`: what a reader could take for a marker of ours."""
 _EMPHASIS = re.compile(r"(?<!\d)\*+|\*+(?!\d)|__+|~~+|`+|(?<!\w)_(?=\w)|(?<=\w)_(?!\w)")
 _BULLET = re.compile(r"\A\s*(?:(?:[-–—•‣◦+>]+|#{1,6}|\d{1,2}[.)])\s+)+")
 
@@ -32,8 +38,8 @@ _BULLET = re.compile(r"\A\s*(?:(?:[-–—•‣◦+>]+|#{1,6}|\d{1,2}[.)])\s+)+
 def normalised(text: str) -> str:
     """The text on one line, without invisible characters, Markdown, bullets and anything like a marker."""
     visible = "".join(" " if c.isspace() else c for c in text if c.isspace() or unicodedata.category(c)[0] != "C")
-    plain = _BULLET.sub("", _EMPHASIS.sub("", visible))
-    while (unmarked := MARKER.sub("", plain)) != plain:
+    plain = _BULLET.sub("", _EMPHASIS.sub("", visible.translate(_BRACKETS)))
+    while (unmarked := _LIKE_MARKER.sub("", MARKER.sub("", plain))) != plain:
         plain = unmarked
     return re.sub(r" ([.,;:!?])", r"\1", " ".join(plain.split()))
 
@@ -177,6 +183,11 @@ def masked(text: str, quotations: Iterable[Quotation]) -> str:
 
 # Numbers.
 
+REFERENCE = re.compile(
+    r"\b(?:episode|passage|sentence|source|document|excerpt|transcript|footnote)s?\s+(?:(?:no\.?|number)\s*|#\s*)?\d+\b",
+    re.IGNORECASE,
+)
+"""What a claim is to rest on by its number, which is no more than a number in anybody's mouth."""
 _TIME = re.compile(r"(?<![\w:])\d{1,3}:\d{2}(?::\d{2})?(?![\w:])")
 _NUMBER = re.compile(
     r"(?<!\w)(\d{1,3}(?:,\d{3})+(?!\d)|\d+)(\.\d+)?(?:[\s-](1(?:000){1,4})\b(?![.,]\d)|(k|m|mm|mn|bn|b|tn)\b)?",
