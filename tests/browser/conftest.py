@@ -242,14 +242,15 @@ class Elsewhere:
     """Somebody else's web site, of another origin than any of our servers."""
 
     def __init__(self) -> None:
-        pages: dict[str, tuple[bytes, dict[str, str]]] = {}
+        pages: dict[str, tuple[bytes, dict[str, str]]] = {"/favicon.ico": (b"", {})}
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                body, headers = pages.get(urlsplit(self.path).path, (b"", {}))
-                self.send_response(200 if body else 404)
+                path = urlsplit(self.path).path
+                body, headers = pages.get(path, (b"", {}))
+                self.send_response(200 if path in pages else 404)
                 for name, value in {"Content-Type": "text/html; charset=utf-8", **headers}.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
