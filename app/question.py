@@ -16,6 +16,8 @@ _ABBREVIATED_TITLE = re.compile(r"(?:Mr|Mrs|Ms|Mx|Dr|Prof|Rev|Sen|Rep|Gov|Gen|Ho
 _LEADS_TO_NAME = re.compile(r"\b(?:according\s+to\s+)?(?:(?:the|our)\s+)?$", re.IGNORECASE)
 LONGEST_NAME = 6
 """Words that a name nobody is known by may have."""
+LONGEST_LEAD = 40
+"""Characters of the words that may stand right before a name: "according to the"."""
 LONGEST_SLOT = 3
 """Words in lower case that a name may have."""
 CONTEXT = 120
@@ -35,16 +37,16 @@ _SPEAKING = (
     r"|report|reported|admit|admitted|state|stated|quote|quoted|write|writes|wrote|call|calls|called|put|hold|held"
     r"|elaborate|elaborated|mind|understand|understood|know|knew|doubt|doubted|question|questioned|address|addressed"
 )
-_AUXILIARY = re.compile(
-    r"\b(?:did|does|do|has|had|have|would|will|can|could|should|might|must|was|were|is|are)\s+(?:the\s+|our\s+)?$",
-    re.IGNORECASE,
-)
+_AUXILIARIES = "did|does|do|has|had|have|would|will|can|could|should|might|must|was|were|is|are"
+_AUXILIARY = re.compile(rf"\b(?:{_AUXILIARIES})\s+(?:the\s+|our\s+)?$", re.IGNORECASE)
+_MAY_PRECEDE = re.compile(rf"{_AUXILIARIES}|the|our", re.IGNORECASE)
 _BEFORE_NAME = re.compile(
     r"\b(?:according to|(?:said|asked|suggested|proposed|mentioned|made|raised|recommended|explained|presented"
     r"|expressed|given|quoted|words?|quotes?|statements?|remarks?|opinions?|views?|comments?|thoughts?)\s+(?:by|of|from)"
     r"|hear from|quote)\s+(?:the\s+)?$",
     re.IGNORECASE,
 )
+_CLAUSE_BEFORE = re.compile(r"(?:\b(?:what|how|why|where|that|and|whether|if)|&)\s+(?:the\s+)?$", re.IGNORECASE)
 _VERB_AFTER = re.compile(
     rf"\s*,?\s*(?:(?:ever|also|then|really|actually|first|finally|not|n['’]t)\s+)*(?:{_SPEAKING})\b", re.IGNORECASE
 )
@@ -352,7 +354,10 @@ def _run_length(text: str, words: Sequence[re.Match[str]], at: int) -> int:
 
 def _slot_length(text: str, words: Sequence[re.Match[str]], at: int) -> int:
     """How many words in any case stand between "did", at `at`, and a verb of speech; one where it is no such place."""
-    if _AUXILIARY.search(text, max(0, words[at].start() - CONTEXT), words[at].start()):
+    before = words[at - 1].group() if at > 0 else ""
+    if _MAY_PRECEDE.fullmatch(before) and _AUXILIARY.search(
+        text, max(0, words[at].start() - CONTEXT), words[at].start()
+    ):
         for size in range(1, min(LONGEST_SLOT, len(words) - at) + 1):
             end = words[at + size - 1].end()
             if _VERB_AFTER.match(text, end, end + CONTEXT):
@@ -384,13 +389,14 @@ def _goes_on(text: str, words: Sequence[re.Match[str]], at: int) -> bool:
 def _is_asked(text: str, begin: int, end: int, *, to_speak: bool = False) -> bool:
     """Whether the words of whoever is named there are asked for; `to_speak` wants a verb of speech or thought."""
     before, after = text[max(0, begin - CONTEXT) : begin], text[end : end + CONTEXT]
-    if _BEFORE_NAME.search(before):
+    right_before = before[-LONGEST_LEAD:]
+    if _BEFORE_NAME.search(right_before):
         return True
-    if auxiliary := _AUXILIARY.search(before):
+    if auxiliary := _AUXILIARY.search(right_before):
         verb = _ANY_VERB_AFTER.get(auxiliary.group().split()[0].casefold(), _OTHER_VERB_AFTER)
         plain = not to_speak and not _WHERE_FROM.match(text)
         return bool(_VERB_AFTER.match(after) or (plain and verb.match(after)) or VIEW_AFTER.match(after))
-    if re.search(r"(?:\b(?:what|how|why|where|that|and|whether|if)|&)\s+(?:the\s+)?$", before, re.IGNORECASE):
+    if _CLAUSE_BEFORE.search(right_before):
         return bool(_VERB_AFTER.match(after))
     others_asked = _ORDINARY_SUBJECT.search(before)
     return not others_asked and bool(re.match(r"['’]", after) and VIEW_AFTER.match(after))

@@ -42,8 +42,8 @@ from ingest.model import format_timestamp
 
 ROOT = Path(__file__).parent.parent
 SMALL = {
-    "ONRECORD_LLM_CONTEXT_TOKENS": "2048",
-    "ONRECORD_LLM_MAX_TOKENS": "128",
+    "ONRECORD_LLM_CONTEXT_TOKENS": "1400",
+    "ONRECORD_LLM_MAX_TOKENS": "96",
     "ONRECORD_LLM_TOTAL_SECONDS": "60",
     "ONRECORD_LLM_TRY_SECONDS": "60",
 }
