@@ -364,10 +364,12 @@ def _reasons(error: ValidationError, name: Callable[[str], str]) -> str:
 
 @contextmanager
 def _opened(settings: Settings) -> Generator[Index]:
+    from app.logs import log_to_stderr
     from index.embed import load_embedder
     from index.rerank import load_reranker
     from index.search import Index
 
+    log_to_stderr()
     current_folder(settings.index_dir)  # before a model is loaded in vain
     embedder, reranker = load_embedder(settings.embedding_model), load_reranker(settings.reranker_model)
     index = Index.open(settings.index_dir, embedder, reranker)

@@ -8,6 +8,11 @@ import sys
 import structlog
 
 
+def log_to_stderr() -> None:
+    """Our own events on standard error, for commands that are soon done: their output is the answer."""
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+
+
 def configure_logs() -> None:
     """Our own events and those of the libraries (uvicorn) in one format."""
     shared: list[structlog.typing.Processor] = [

@@ -131,7 +131,7 @@ class _Answer:
         self._take(reader.finish())
         self.refused |= reader.answered is False or not (reader.malformed or self._seen)
         if reader.malformed and not self._seen and not self.refused:
-            _log.warning("model call failed", kind=InvalidResponseError.kind, model=self._model.name)
+            _log.warning("no answer from the model", kind=InvalidResponseError.kind, model=self._model.name)
             return InvalidResponseError()
         return None
 

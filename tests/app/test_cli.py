@@ -16,6 +16,7 @@ import pytest
 
 from app.cli import main
 from index.snapshot import current_folder
+from tests.chat_server import ChatServer, refusal
 
 QUESTION = "what did Beykpour say about OKRs?"
 QUOTE = "If the only way the organization is trained to think about what to build and what not to build is OKRs"
@@ -90,6 +91,18 @@ def test_json_is_what_http_would_say(run: Run) -> None:
     assert json_of(run("sources", "--json"))["sources"][0]["id"] == "20-product-kayvon-beykpour"
     speakers = json_of(run("speakers", "--json"))["speakers"]
     assert "Kyvon Bakepour" in next(s for s in speakers if s["name"] == "Kayvon Beykpour")["aliases"]
+
+
+@pytest.mark.enable_socket
+@pytest.mark.allow_hosts(["127.0.0.1"])
+def test_a_model_that_fails_is_told_of_on_stderr_alone(
+    run: Run, monkeypatch: pytest.MonkeyPatch, chat_server: ChatServer
+) -> None:
+    chat_server.otherwise = refusal(401, "bad key")
+    monkeypatch.setenv("OPENAI_BASE_URL", chat_server.url)
+    ran = run("ask", QUESTION, "--json")
+    assert "key" in json.loads(ran.out)["degraded"]
+    assert "no answer from the model" in ran.err
 
 
 def test_passages_are_ranked_and_placed(run: Run) -> None:
