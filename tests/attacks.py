@@ -621,7 +621,7 @@ ATTACKS = (
     Attack(
         "an address with markup in it",
         "sidecar",
-        'url: "https://ok.example/<img/src=x/onerror=alert(1)>[x](javascript:alert(1))[9]"',
+        'url: "https://ok.example/<img/src=x/onerror=alert`1`>[x][9]"',
         ("Manuals are gone, see https://ok.example/<img/src=x>.",),
         TAG,
     ),
