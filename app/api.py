@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
 import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Annotated
 
-import structlog
 from fastapi import Depends, FastAPI, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
@@ -18,14 +15,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.answer import Answerer, Asked, answer
 from app.conversation import Conversations
+from app.errors import UnknownFilterError
 from app.feedback import Feedback, feedback_router
-from app.live import LiveIndex
+from app.live import LiveIndex, followed
 from app.llm import open_model
 from app.metrics import Metrics, Observe
 from app.openai_api import chat_router
 from app.overview import overview_router
 from app.pages import SafeHeaders, pages_router
-from app.problems import FieldError, add_problem_handlers, problem, problem_responses
+from app.problems import add_problem_handlers, problem, problem_responses
 from app.quoting import search
 from app.schemas import (
     AskRequest,
@@ -38,16 +36,13 @@ from app.schemas import (
     list_sources,
     list_speakers,
     passage_out,
-    turns_out,
 )
 from app.settings import Settings
 from app.streaming import ask_events, event_stream, events_of, unless_gone
 from app.widget_access import WidgetAccess, WidgetTokens, widget_token_router
+from app.window import read_window
 from index.embed import Embedder
 from index.rerank import Reranker
-from ingest.model import Turn
-
-_log = structlog.get_logger()
 
 _Seconds = Annotated[float | None, Query(ge=0, allow_inf_nan=False, description="seconds from the start")]
 _TurnIndex = Annotated[int | None, Query(ge=0, le=2**31, description="index of a turn; both ends are included")]
@@ -65,13 +60,8 @@ def create_app(settings: Settings, embedder: Embedder, reranker: Reranker | None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        await asyncio.to_thread(live.refresh)
-        following = asyncio.create_task(_follow(live, settings.reload_seconds))
-        yield
-        following.cancel()
-        with suppress(asyncio.CancelledError):
-            await following
-        live.close()
+        async with followed(live, settings.reload_seconds):
+            yield
         conversations.close()
         feedback.close()
         if model:
@@ -170,52 +160,17 @@ def _add_listings(app: FastAPI, live: LiveIndex) -> None:
         last: _TurnIndex = None,
     ) -> SourceResponse:
         """A document and its turns, or those between two moments, or between two turns."""
-        by_clock, by_index = (start, end) != (None, None), (first, last) != (None, None)
-        if by_clock and by_index:
-            raise FieldError("first" if first is not None else "last", "cannot be combined with start or end")
-        if start is not None and end is not None and end < start:
-            raise FieldError("end", "must not be before start")
-        if first is not None and last is not None and last < first:
-            raise FieldError("last", "must not be before first")
         with live.use() as index:
-            listed = next((each for each in list_sources(index.records) if each.id == source_id), None)
-            if listed is None:
-                raise HTTPException(404, f"There is no source {source_id!r}; GET /v1/sources lists them.")
-            turns = index.records.turns(source_id, first or 0, last)
-        if not by_clock:
-            return SourceResponse(source=listed, turns=turns_out(turns, range(first or 0, (first or 0) + len(turns))))
-        if all(turn.start is None for turn in turns):
-            raise FieldError("start" if start is not None else "end", "this source has no clock; use first and last")
-        spoken = _spoken_between(turns, start or 0.0, math.inf if end is None else end)
-        return SourceResponse(source=listed, turns=turns_out([turns[i] for i in spoken], spoken))
+            try:
+                return read_window(index.records, source_id, start=start, end=end, first=first, last=last)
+            except UnknownFilterError as error:
+                raise HTTPException(404, f"There is no source {source_id!r}; GET /v1/sources lists them.") from error
 
     @app.get("/v1/speakers", responses=problem_responses(503))
     def speakers() -> SpeakersResponse:
         """All who speak."""
         with live.use() as index:
             return SpeakersResponse(speakers=list_speakers(index.records))
-
-
-def _spoken_between(turns: Sequence[Turn], start: float, end: float) -> list[int]:
-    """The indices of the turns of which something is said from `start` to `end`.
-
-    A turn without an end lasts at least to its last cue; a turn without a clock is never among them.
-    """
-    spoken: list[int] = []
-    for i, turn in enumerate(turns):
-        starts = [cue.start for cue in turn.cues if cue.start is not None]
-        if starts and min(starts) <= end and max(*starts, turn.end or 0.0) >= start:
-            spoken.append(i)
-    return spoken
-
-
-async def _follow(live: LiveIndex, seconds: float) -> None:
-    while True:
-        await asyncio.sleep(seconds)
-        try:
-            await asyncio.to_thread(live.refresh)
-        except Exception:  # noqa: BLE001  whatever is wrong with a newer index, the older one keeps serving
-            _log.exception("index not refreshed")
 
 
 def _json_only(request: Request) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 
@@ -110,3 +111,26 @@ class LiveIndex:
             older, self._current = self._current, newer
         if older is not None:
             older.release()
+
+
+@asynccontextmanager
+async def followed(live: LiveIndex, seconds: float) -> AsyncGenerator[None]:
+    """Opens the live snapshot, looks for a newer one every so many seconds, and in the end lets the index go."""
+    await asyncio.to_thread(live.refresh)
+    following = asyncio.create_task(_follow(live, seconds))
+    try:
+        yield
+    finally:
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+        live.close()
+
+
+async def _follow(live: LiveIndex, seconds: float) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await asyncio.to_thread(live.refresh)
+        except Exception:  # noqa: BLE001  whatever is wrong with a newer index, the older one keeps serving
+            _log.exception("index not refreshed")
