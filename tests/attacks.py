@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Literal
 
@@ -911,16 +912,15 @@ def serving(index_dir: Path, embedder: Embedder, model: ChatServer | None = None
 
 
 def attacked(service: Service, attack: Attack, source: str) -> list[str]:
-    """What an attack achieves at any door; a model that obeys replies in every form at the first of them."""
+    """What an attack achieves at all doors; where there is a model, it obeys in another form at each of them."""
     found: list[str] = []
-    for door in DOORS:
-        for form in FORMS if service.model and door is ask else FORMS[:1]:
-            if service.model:
-                service.model.otherwise = lambda messages, form=form: [obey(attack, form, messages)]  # type: ignore[misc]
-            found += [
-                f"{door.__name__}, {form}: {each}"
-                for each in harm(attack, door(service, attack, source), service.index)
-            ]
+    for door, form in zip(DOORS, cycle(FORMS), strict=False):
+        if service.model:
+            service.model.otherwise = lambda messages, form=form: [obey(attack, form, messages)]  # type: ignore[misc]
+        shown = door(service, attack, source)
+        found += [f"{door.__name__}: {each}" for each in harm(attack, shown, service.index)]
+        if service.model and attack.place == "passage" and form in FORMS[:2] and f"{CONTROL} [1]" not in shown.texts[0]:
+            found.append(f"{door.__name__}: the model is not heard: {shown.texts[0]}")
     return found
 
 

@@ -20,7 +20,6 @@ from index.embed import Embedder
 from ingest.limits import Limits
 from tests.attacks import (
     ATTACKS,
-    CONTROL,
     FORMS,
     KEY,
     LIMITS,
@@ -117,17 +116,6 @@ def test_an_attack_changes_nothing(attack: Attack, corpora: Corpora) -> None:
         assert intruders(request.body["messages"]) == []
 
 
-@pytest.mark.parametrize("attack", [each for each in ATTACKS if each.place == "passage"], ids=str)
-def test_the_model_is_heard_beside_the_attack(attack: Attack, corpora: Corpora) -> None:
-    corpus = corpora(attack)
-    server = corpus.model.model
-    assert server is not None
-    server.otherwise = lambda messages: [obey(attack, FORMS[0], messages)]
-    given = ask(corpus.model, attack, corpus.ids[attack]).answer
-    assert (given["status"], given["answerer"]) == ("answered", "llm")
-    assert f"{CONTROL} [1]" in given["answer"]
-
-
 @pytest.mark.parametrize("attack", LIMITS, ids=str)
 def test_what_no_comparison_of_words_can_tell_stays_cited_and_inert(attack: Attack, corpora: Corpora) -> None:
     corpus = corpora(attack)
@@ -143,8 +131,10 @@ def test_what_no_comparison_of_words_can_tell_stays_cited_and_inert(attack: Atta
     assert any(re.search(rf"{re.escape(each)} \[\d", shown.texts[0]) for each in attack.writes)
 
 
-def after_an_attack(corpora: Corpora) -> Iterator[tuple[Attack, Service, dict[str, Any]]]:
-    """What is shown for a question that leans on an answer which quotes an attack."""
+@pytest.fixture(scope="module")
+def follow_ups(corpora: Corpora) -> list[tuple[Attack, dict[str, Any], list[str]]]:
+    """The answers to questions that lean on an answer which quotes an attack, and what the attacks achieve there."""
+    found: list[tuple[Attack, dict[str, Any], list[str]]] = []
     for attack in (each for each in ATTACKS if each.place == "passage" and each.name not in OPEN):
         corpus = corpora(attack)
         for service in (corpus.quotes, corpus.model):
@@ -153,18 +143,24 @@ def after_an_attack(corpora: Corpora) -> Iterator[tuple[Attack, Service, dict[st
             body = {"source": corpus.ids[attack], "conversation_id": f"after {attack}"}
             service.client.post("/v1/ask", json=body | {"question": QUESTION})
             question = "And what else was said about that?"
-            yield attack, service, service.client.post("/v1/ask", json=body | {"question": question}).json()
+            given = service.client.post("/v1/ask", json=body | {"question": question}).json()
+            found.append((attack, given, list(harm(attack, Shown((given["answer"],), given), service.index))))
+    return found
 
 
-def test_a_question_after_an_answer_that_quotes_an_attack(corpora: Corpora) -> None:
-    for attack, service, given in after_an_attack(corpora):
-        assert list(harm(attack, Shown((given["answer"],), given), service.index)) == []
+def test_a_question_after_an_answer_that_quotes_an_attack(
+    follow_ups: list[tuple[Attack, dict[str, Any], list[str]]],
+) -> None:
+    assert any(given["reading"] for _, given, _ in follow_ups)
+    assert [(attack.name, found) for attack, _, found in follow_ups if found] == []
 
 
 @pytest.mark.xfail(reason="a question that a model rewrote may hold any markup of the answers before")
-def test_how_a_question_is_understood_holds_no_markup(corpora: Corpora) -> None:
-    for _, _, given in after_an_attack(corpora):
-        assert not given["reading"] or not re.search(r"https?:|[<>@]|\]\(|//", given["reading"]["question"])
+def test_how_a_question_is_understood_holds_no_markup(
+    follow_ups: list[tuple[Attack, dict[str, Any], list[str]]],
+) -> None:
+    readings = [given["reading"]["question"] for _, given, _ in follow_ups if given["reading"]]
+    assert [reading for reading in readings if re.search(r"https?:|[<>@]|\]\(|//", reading)] == []
 
 
 def intruders(messages: Messages) -> list[str]:
