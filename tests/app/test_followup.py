@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.conversation import Exchange
-from app.followup import LONGEST_QUESTION, LONGEST_TOPIC, may_depend, stand_alone
+from app.followup import LONGEST_QUESTION, may_depend, stand_alone
+from app.past import LONGEST_TOPIC
 from app.question import understand
 from ingest.speakers import Speaker
 
