@@ -18,6 +18,8 @@ from ingest.speakers import fold_name
 LONGEST_DRAFT = 600
 SHORTEST_SINGLE = 3
 """Words from which what stands between single quotation marks is a quotation."""
+MOST_NESTED = 4
+"""Markers inside of each other that are looked for; around more, all brackets go."""
 STEM = 5
 """Letters that two forms of a word are taken to share."""
 
@@ -29,7 +31,7 @@ _FORBIDDEN = re.compile(
     re.IGNORECASE,
 )
 _BRACKETS = str.maketrans("［］【】〔〕⟦⟧〚〛", "[][][][][]")
-_LIKE_MARKER = re.compile(r"\\?\[[^\[\]a-zA-Z]*[\d¹²³⁰⁴-⁹][^\[\]a-zA-Z]*\]")
+_LIKE_MARKER = re.compile(r"\\?\[[^\[\]a-zA-Z]{0,20}[\d¹²³⁰⁴-⁹][^\[\]a-zA-Z]{0,20}\]")
 """`[^1]`, `\\[1\\]`, `[¹]`: what a reader could take for a marker of ours."""
 _EMPHASIS = re.compile(r"(?<!\d)\*+|\*+(?!\d)|__+|~~+|`+|(?<!\w)_(?=\w)|(?<=\w)_(?!\w)")
 _BULLET = re.compile(r"\A\s*(?:(?:[-–—•‣◦+>]+|#{1,6}|\d{1,2}[.)])\s+)+")
@@ -39,8 +41,12 @@ def normalised(text: str) -> str:
     """The text on one line, without invisible characters, Markdown, bullets and anything like a marker."""
     visible = "".join(" " if c.isspace() else c for c in text if c.isspace() or unicodedata.category(c)[0] != "C")
     plain = _BULLET.sub("", _EMPHASIS.sub("", visible.translate(_BRACKETS)))
-    while (unmarked := _LIKE_MARKER.sub("", MARKER.sub("", plain))) != plain:
-        plain = unmarked
+    for _ in range(MOST_NESTED):
+        plain, before = _LIKE_MARKER.sub("", MARKER.sub("", plain)), plain
+        if plain == before:
+            break
+    else:
+        plain = re.sub(r"[\[\]]", "", plain)
     return re.sub(r" ([.,;:!?])", r"\1", " ".join(plain.split()))
 
 
