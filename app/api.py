@@ -19,6 +19,7 @@ from app.errors import UnknownFilterError
 from app.feedback import Feedback, feedback_router
 from app.live import LiveIndex, followed
 from app.llm import open_model
+from app.mcp_server import McpOverHttp, mcp_server
 from app.metrics import Metrics, Observe
 from app.openai_api import chat_router
 from app.overview import overview_router
@@ -57,10 +58,11 @@ def create_app(settings: Settings, embedder: Embedder, reranker: Reranker | None
     feedback = Feedback(settings.feedback_path, settings.feedback_days)
     answerer = Answerer(settings, model, conversations, metrics.answer, feedback.remember)
     tokens = WidgetTokens(settings.secret.get_secret_value() if settings.secret else None)
+    mcp = McpOverHttp(mcp_server(live, answerer, _owner), settings.widget_origins, settings.max_request_bytes)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        async with followed(live, settings.reload_seconds):
+        async with followed(live, settings.reload_seconds), mcp.run():
             yield
         conversations.close()
         feedback.close()
@@ -86,6 +88,7 @@ def create_app(settings: Settings, embedder: Embedder, reranker: Reranker | None
     app.include_router(feedback_router(feedback), dependencies=[Depends(_json_only)])
     app.include_router(widget_token_router(tokens, settings.widget_origins))
     app.include_router(pages_router())
+    app.routes.append(mcp.route)
     return app
 
 

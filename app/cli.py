@@ -342,6 +342,17 @@ def serve(
         run(settings, embedder, reranker, listening)
 
 
+@cli.command()
+def mcp(index_dir: _IndexDir = None) -> None:
+    """Serve the Model Context Protocol on standard input and output."""
+    from app.mcp_server import run_stdio
+    from index.embed import load_embedder
+    from index.rerank import load_reranker
+
+    settings = _settings(index_dir)
+    run_stdio(settings, load_embedder(settings.embedding_model), load_reranker(settings.reranker_model))
+
+
 def _settings(index_dir: Path | None) -> Settings:
     try:
         return Settings() if index_dir is None else Settings(index_dir=index_dir)

@@ -31,4 +31,5 @@ def configure_logs() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for every request
+    for chatty in ("httpx2", "mcp"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)  # lines for every request

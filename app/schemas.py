@@ -25,7 +25,7 @@ def _not_blank(text: str) -> str:
     return text
 
 
-_Text = Annotated[str, StringConstraints(max_length=MAX_TEXT), AfterValidator(_not_blank)]
+Text = Annotated[str, StringConstraints(max_length=MAX_TEXT), AfterValidator(_not_blank)]
 Name = Annotated[str, StringConstraints(max_length=MAX_NAME), AfterValidator(_not_blank)]
 TopK = Annotated[int, Field(ge=1, le=MAX_TOP_K, description="number of passages")]
 
@@ -41,13 +41,13 @@ class _Request(BaseModel):
 class SearchRequest(_Request):
     """A search."""
 
-    query: _Text
+    query: Text
 
 
 class AskRequest(_Request):
     """A question."""
 
-    question: _Text
+    question: Text
     conversation_id: Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)] | None = Field(
         None, description="of an earlier answer, for a question that follows from it"
     )

@@ -21,7 +21,7 @@ TOKEN_HEADER = "X-OnRecord-Token"  # noqa: S105  the name of a header
 TOKEN_SECONDS = 600
 PREFLIGHT_SECONDS = 600
 
-_API = "/v1/"
+_API = ("/v1/", "/mcp")
 _TOKEN_PATH = "/v1/widget-token"  # noqa: S105  an address
 
 
