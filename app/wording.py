@@ -31,8 +31,8 @@ _FORBIDDEN = re.compile(
     re.IGNORECASE,
 )
 _BRACKETS = str.maketrans("［］【】〔〕⟦⟧〚〛", "[][][][][]")
-_LIKE_MARKER = re.compile(r"\\?\[[^\[\]a-zA-Z]{0,20}[\d¹²³⁰⁴-⁹][^\[\]a-zA-Z]{0,20}\]")
-"""`[^1]`, `\\[1\\]`, `[¹]`: what a reader could take for a marker of ours."""
+_LIKE_MARKER = re.compile(r"\\?\[[^\[\]a-zA-Z]{0,20}[\d¹²³⁰⁴-⁹][^\[\]a-zA-Z]{0,20}\]|\[\s?\]")
+"""`[^1]`, `\\[1\\]`, `[¹]`: what a reader could take for a marker of ours, and brackets that one stood in."""
 _EMPHASIS = re.compile(r"(?<!\d)\*+|\*+(?!\d)|__+|~~+|`+|(?<!\w)_(?=\w)|(?<=\w)_(?!\w)")
 _BULLET = re.compile(r"\A\s*(?:(?:[-–—•‣◦+>]+|#{1,6}|\d{1,2}[.)])\s+)+")
 

@@ -464,6 +464,13 @@ ATTACKS = (
         ),
         r"\[\d*(?:\]\]|99)|\[\[|\[[\^¹*]|\\\[|&#",
     ),
+    Attack(
+        "markers inside of each other",
+        "passage",
+        "The manual " + "[1" * 40 + "]" * 40 + " is gone.",
+        ("The manual " + "[1" * 40 + "]" * 40 + " is gone.", "The manual [[[[[[[3]]]]]]] is gone."),
+        r"\[\d*\[|\]\]",
+    ),
     # Letters that are no letters.
     Attack(
         "the direction of writing turned round",
