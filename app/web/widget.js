@@ -29,6 +29,7 @@
   const MOST_CHARACTERS = 4000; // of a question, as the server has it
   const QUIET_MS = 45_000; // the server sends a heartbeat every 10 s
   const WIDE = 860; // from this width on the evidence has room beside the conversation
+  const SLIM = 520; // below it the margins are narrower
   const AROUND = 15; // turns shown before and after a citation
   const MORE = 30; // turns that "earlier" and "later" add
   const SMALL_SCREEN = "(max-width: 40em), (max-height: 30em)";
@@ -59,7 +60,7 @@
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
     path.setAttribute("d", SHAPES[name]);
-    for (const [key, value] of Object.entries({ viewBox: "0 0 16 16", class: `${className} ${name}` })) {
+    for (const [key, value] of Object.entries({ viewBox: "0 0 16 16", class: `${className} i-${name}` })) {
       svg.setAttribute(key, value);
     }
     svg.setAttribute("aria-hidden", "true");
@@ -85,11 +86,11 @@
       : el("span", { className: props.className }, ...children);
   }
 
-  /** A speaker's colour, 0 to 359 on the wheel: always the same for the same name (FNV-1a). */
+  /** A speaker's hue in degrees: always the same for the same name. Reds are left to the dot. */
   function hueOf(name) {
-    let hash = 0x811c9dc5;
-    for (const character of name) hash = Math.imul(hash ^ character.codePointAt(0), 0x01000193) >>> 0;
-    return hash % 360;
+    let hash = 0x811c9dc5; // FNV-1a
+    for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193) >>> 0;
+    return 60 + (hash % 280);
   }
 
   function speakerName(name) {
@@ -270,26 +271,26 @@
   --paper: var(--on-record-paper, #faf9f6);
   --surface: var(--on-record-surface, #fff);
   --ink: var(--on-record-ink, #1d1d1b);
-  --muted: var(--on-record-muted, #625f58);
+  --muted: var(--on-record-muted, #5e5b54);
   --line: var(--on-record-line, #e4e1da);
   --edge: color-mix(in srgb, var(--ink) 52%, var(--paper));
   --serif: var(--on-record-serif, "Iowan Old Style", "Palatino Linotype", Palatino, Georgia, serif);
   --sans: var(--on-record-sans, system-ui, sans-serif);
   --radius: var(--on-record-radius, 10px);
-  --voice: .46 .1;
+  --mark: #f7e7b0; --voice: .46 .085;
   font: medium/1.5 var(--sans); color: var(--ink);
   -webkit-text-size-adjust: 100%; text-size-adjust: 100%;
 }
 @media (prefers-color-scheme: dark) {
   .root {
     color-scheme: dark;
-    --accent: var(--on-record-accent, #ff7a6b);
-    --paper: var(--on-record-paper, #1a1a19);
+    --accent: var(--on-record-accent, #f4827a);
+    --paper: var(--on-record-paper, #1b1b1a);
     --surface: var(--on-record-surface, #242423);
-    --ink: var(--on-record-ink, #ebe7df);
-    --muted: var(--on-record-muted, #a9a499);
-    --line: var(--on-record-line, #363532);
-    --voice: .8 .085;
+    --ink: var(--on-record-ink, #ece8df);
+    --muted: var(--on-record-muted, #a8a49a);
+    --line: var(--on-record-line, #373632);
+    --mark: #55471a; --voice: .78 .085;
   }
 }
 *, ::before, ::after { box-sizing: border-box }
@@ -303,8 +304,8 @@ a:hover { text-decoration-color: currentColor }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; border-radius: 3px }
 .sr { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap }
 .icon { width: 1em; height: 1em; fill: currentColor; flex: none }
-.icon.close, .icon.up { fill: none; stroke: currentColor; stroke-width: 1.5; stroke-linejoin: round }
-.icon.close { stroke-linecap: round }
+.i-close, .i-up { fill: none; stroke: currentColor; stroke-width: 1.5; stroke-linejoin: round }
+.i-close { stroke-linecap: round }
 .down { transform: rotate(180deg) }
 .dot { display: inline-block; width: .55em; height: .55em; border-radius: 50%; background: var(--accent); flex: none }
 .name { font-weight: 600; color: oklch(var(--voice) var(--hue)) }
@@ -323,29 +324,30 @@ a:hover { text-decoration-color: currentColor }
   padding-top: max(12px, env(safe-area-inset-top)) }
 .brand { display: flex; align-items: center; gap: .45em; margin-right: auto; font: 600 1.15em/1.3 var(--serif);
   min-width: 0; overflow-wrap: anywhere }
-.in-page .brand { font-size: 1.3em }
+.in-page .brand { font-size: 1.3em; white-space: nowrap }
 .bar a, .bar button { font-size: .875em; color: var(--muted); text-decoration: none; min-height: 28px;
   display: inline-flex; align-items: center; white-space: nowrap }
 .bar a:hover, .bar button:hover { color: var(--ink); text-decoration: underline }
 .bar .close, .evidence .close { justify-content: center; width: 32px; height: 32px; margin-right: -8px; font-size: 1em }
 
 .log { flex: 1; min-height: 0; overflow-y: auto; overscroll-behavior: contain; position: relative;
-  container-type: size; scrollbar-gutter: stable; scrollbar-width: thin; outline-offset: -3px }
+  container-type: size; overflow-anchor: none; scrollbar-gutter: stable both-edges; scrollbar-width: thin; outline-offset: -3px }
 .column { max-width: 720px; margin: 0 auto; padding: 0 20px }
 .wide .column { padding: 0 32px }
 
 /* Nothing asked yet. */
-.holds { color: var(--muted); padding: 20px 0 0; text-wrap: balance }
-.suggested { padding: 8px 0 }
+.holds { font: 1.3em/1.35 var(--serif); padding-bottom: 12px; text-wrap: balance }
+.suggested { padding-block: 0 8px }
 .suggested li + li { border-top: 1px solid var(--line) }
 .suggested button { display: block; width: 100%; padding: 11px 0; font: 1.0625em/1.4 var(--serif) }
 .suggested button:hover { color: var(--accent) }
 .empty .log { display: flex; flex-direction: column; justify-content: flex-end }
-.empty .log > .column { margin: auto auto 0; width: 100% }
+.empty .log > .column { width: 100% }
+.empty .log > .holds { margin-top: auto }
 .in-page .wide.empty .talk { justify-content: flex-start }
 .in-page .wide.empty .log { flex: 0 0 auto; container-type: normal; padding-top: max(6vh, 17vh - 2em) }
 .in-page .wide.empty .bar { border-color: transparent }
-.in-page .wide.empty .holds { font: 1.6em/1.35 var(--serif); color: var(--ink); padding: 0 0 12px }
+.in-page .wide.empty .holds { font-size: 1.6em }
 .in-page .wide.empty .composer { border-color: transparent; background: none }
 .in-page .wide.empty .talk > .suggested { max-width: 720px; width: 100%; margin: 0 auto; padding: 8px 32px }
 
@@ -357,13 +359,13 @@ a:hover { text-decoration-color: currentColor }
   white-space: pre-line }
 .note { color: var(--muted); font-size: .875em; margin-top: 3px; overflow-wrap: anywhere }
 .body { margin-top: 14px }
-.asking .body { min-height: 120px }
+.exchange.asking .body { min-height: 120px }
 .body p { font-size: 1.0625em; line-height: 1.6; overflow-wrap: anywhere; text-wrap: pretty }
 .body p + p { margin-top: .6em }
 .reading { color: var(--muted); font-size: .9375em }
 .reading li { font-family: var(--serif); overflow: hidden; text-overflow: ellipsis; white-space: nowrap; padding: 2px 0 }
-.asking .reading .dot, .asking .body > p:last-of-type::after, .asking .brand .dot { animation: breathe 1.6s infinite }
-.asking .body > p:last-of-type::after { content: ""; display: inline-block; width: .5em; height: .5em;
+.exchange.asking .reading .dot, .exchange.asking .body > p:last-of-type::after, .asking .brand .dot { animation: breathe 1.6s infinite }
+.exchange.asking .body > p:last-of-type::after { content: ""; display: inline-block; width: .5em; height: .5em;
   border-radius: 50%; background: var(--accent); margin-left: .35em }
 .reading .dot { margin-right: .6em }
 @keyframes breathe { 50% { opacity: .25; scale: .8 } }
@@ -378,8 +380,7 @@ a:hover { text-decoration-color: currentColor }
 
 .group { margin-top: 22px }
 .body:empty + .cards > .group:first-child { margin-top: 0 }
-.group > header { font-size: .9375em; line-height: 1.4; overflow-wrap: anywhere }
-.group .source { color: var(--muted) }
+.group > header { font-size: .9375em; line-height: 1.4; color: var(--muted); overflow-wrap: anywhere }
 .inferred { color: var(--muted); font-size: .9em }
 .card { position: relative; display: flex; gap: 12px; padding: 12px 12px 8px 14px; margin-top: 6px; cursor: pointer;
   border-left: 3px solid var(--edge); border-left-color: oklch(var(--voice) var(--hue));
@@ -390,16 +391,17 @@ a:hover { text-decoration-color: currentColor }
 .asked { color: var(--muted); font-size: .875em; margin-bottom: 6px; overflow-wrap: anywhere }
 .asked q { font-family: var(--serif); font-style: italic; quotes: "“" "”" }
 blockquote { font: 1.1875em/1.5 var(--serif); overflow-wrap: anywhere; hanging-punctuation: first; text-wrap: pretty }
-.foot { display: flex; flex-wrap: wrap; align-items: center; justify-content: space-between; gap: 0 16px;
+.foot { display: flex; align-items: center; justify-content: space-between; gap: 0 16px;
   font-size: .8125em; color: var(--muted); min-height: 28px; margin-top: 4px }
 .foot .place { overflow-wrap: anywhere; min-width: 0; padding: 3px 0 }
-.time { display: inline-flex; align-items: center; gap: .4em; font-variant-numeric: tabular-nums }
-a.time { color: var(--ink); text-decoration: none; min-height: 24px }
+.time { font-variant-numeric: tabular-nums }
+a.time { display: inline-flex; align-items: center; gap: .4em; color: var(--ink); text-decoration: none; min-height: 24px }
 a.time:hover { text-decoration: underline; color: var(--accent) }
 .time .icon { font-size: .8em }
 .copy { display: flex; gap: 2px; margin-left: -6px }
 .copy button, .after > button { min-height: 28px; padding: 0 6px; border-radius: 5px }
 .copy button:hover, .after > button:hover { color: var(--ink); text-decoration: underline }
+@media (hover: none) { .foot { flex-wrap: wrap } }
 @media (hover: hover) {
   .copy { opacity: 0 }
   .card:hover .copy, .card:focus-within .copy { opacity: 1 }
@@ -414,8 +416,9 @@ a.time:hover { text-decoration: underline; color: var(--accent) }
   text-decoration-color: var(--edge); text-decoration-thickness: 1px; text-underline-offset: .2em }
 .instead blockquote { font-size: 1.0625em }
 .instead .card + .card { border-top: 1px solid var(--line) }
-.instead .foot .place > * + *::before { content: "· " }
-.instead .foot button:not(.copy button) { text-decoration: underline; text-decoration-color: var(--edge);
+.instead .foot { flex-wrap: wrap }
+.instead .place { flex: 1 0 100% }
+.instead .foot > button { text-decoration: underline; text-decoration-color: var(--edge);
   text-underline-offset: .18em; min-height: 28px }
 
 .trouble { margin-top: 14px; padding-left: 14px; border-left: 3px double var(--accent) }
@@ -438,22 +441,24 @@ a.time:hover { text-decoration: underline; color: var(--accent) }
   background: var(--surface); border: 1px solid var(--edge); border-radius: 7px }
 
 /* The question being written. */
-.composer { border-top: 1px solid var(--line); padding: 12px 0 max(12px, env(safe-area-inset-bottom)) }
+.composer { border-top: 1px solid var(--line); overflow: hidden; scrollbar-gutter: stable both-edges;
+  scrollbar-width: thin; padding: 12px 0 max(12px, env(safe-area-inset-bottom)) }
 .box { display: flex; align-items: flex-end; gap: 8px; padding: 5px; background: var(--surface);
   border: 1px solid var(--edge); border-radius: var(--radius) }
 .box:focus-within { border-color: var(--accent); outline: 1px solid var(--accent) }
+textarea:focus-visible { outline: none }
 textarea { flex: 1; min-width: 0; min-height: 40px; max-height: 30vh; padding: 8px 9px; border: 0; background: none;
-  resize: none; outline: none; font-size: max(16px, 1em); line-height: 1.5; field-sizing: content }
+  resize: none; font-size: max(16px, 1em); line-height: 1.5; field-sizing: content }
 textarea::placeholder, .word input::placeholder { color: var(--muted); opacity: 1 }
 .box .solid { min-height: 40px }
 .in-page .wide.empty textarea { min-height: 48px; padding-top: 12px }
 .in-page .wide.empty .box .solid { min-height: 48px; padding: 0 22px }
 .filters { display: flex; flex-wrap: wrap; gap: 4px 18px; margin-top: 8px }
 .filters label { display: flex; align-items: center; max-width: 100%; font-size: .875em; color: var(--muted) }
-select { appearance: none; max-width: 22em; min-height: 28px; padding: 0 1.3em 0 .4em; border: 0; cursor: pointer;
-  text-overflow: ellipsis; color: var(--ink); border-radius: 5px;
-  background: linear-gradient(45deg, transparent 50%, var(--muted) 50%) right .55em top 52% / .3em .3em no-repeat,
-    linear-gradient(-45deg, transparent 50%, var(--muted) 50%) right .25em top 52% / .3em .3em no-repeat; min-width: 0 }
+select { appearance: none; max-width: 22em; min-height: 28px; padding: 0 20px 0 6px; border: 0; cursor: pointer;
+  text-overflow: ellipsis; field-sizing: content; color: var(--ink); border-radius: 5px;
+  background: linear-gradient(45deg, transparent 50%, var(--muted) 50%) right 9px top 55% / 5px 5px no-repeat,
+    linear-gradient(-45deg, transparent 50%, var(--muted) 50%) right 4px top 55% / 5px 5px no-repeat; min-width: 0 }
 option { background: var(--surface); color: var(--ink) }
 select.set { font-weight: 600 }
 
@@ -474,8 +479,7 @@ select.set { font-weight: 600 }
 .turn .time { color: var(--muted); font-size: .9em }
 .turn p { font: 1.0625em/1.6 var(--serif); white-space: pre-line; overflow-wrap: anywhere; max-width: 68ch }
 .turn.cited p { font-size: 1.125em }
-mark { color: inherit; background: color-mix(in srgb, var(--accent) 15%, var(--paper)); padding: .1em 0;
-  box-shadow: 0 .12em 0 var(--accent); border-radius: 2px; -webkit-box-decoration-break: clone;
+mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 2px; -webkit-box-decoration-break: clone;
   box-decoration-break: clone; scroll-margin: 30vh 0 }
 .more { display: block; width: 100%; min-height: 36px; text-align: center; font-size: .875em; color: var(--muted);
   border-radius: 6px }
@@ -484,6 +488,7 @@ mark { color: inherit; background: color-mix(in srgb, var(--accent) 15%, var(--p
 .chat:not(.wide) .evidence { position: absolute; inset: auto 0 0; height: 88%; z-index: 2; border: 0;
   border-top: 1px solid var(--edge); border-radius: 14px 14px 0 0; overflow: hidden;
   box-shadow: 0 -8px 40px rgb(0 0 0 / .22); padding-bottom: env(safe-area-inset-bottom) }
+.wide .scrim { display: none }
 .chat:not(.wide) .scrim { position: absolute; inset: 0; z-index: 1; background: rgb(0 0 0 / .35) }
 
 /* The button in the corner, and what it opens. */
@@ -512,18 +517,17 @@ mark { color: inherit; background: color-mix(in srgb, var(--accent) 15%, var(--p
   @keyframes rise { from { opacity: 0; transform: translateY(16px) } }
 }
 @media (prefers-reduced-motion: reduce) {
-  .asking .reading .dot, .asking .body > p:last-of-type::after, .asking .brand .dot { animation: none }
+  .exchange.asking .reading .dot, .exchange.asking .body > p:last-of-type::after, .asking .brand .dot { animation: none }
 }
-@media (max-width: 40em) {
-  .bar { gap: 4px 14px; padding-left: 16px; padding-right: 12px }
-  .column { padding: 0 16px }
-  .card { gap: 10px; padding-right: 4px }
-  .evidence > header, .turns { padding-left: 16px; padding-right: 16px }
-}
+.slim .rest { position: absolute; clip-path: inset(50%); white-space: nowrap }
+.slim .bar { gap: 4px 14px; padding-left: 16px; padding-right: 12px }
+.slim .column { padding-left: 16px; padding-right: 16px }
+.slim .card { gap: 10px; padding-right: 4px }
+.slim .evidence > header, .slim .turns { padding-left: 16px; padding-right: 16px }
 @media (forced-colors: active) {
-  .dot, .asking .body > p:last-of-type::after { forced-color-adjust: none; background: CanvasText }
+  .dot, .exchange.asking .body > p:last-of-type::after { forced-color-adjust: none; background: CanvasText }
   .marker.lit, .lit > .marker, .shown > .marker, .card.shown { outline: 2px solid Highlight }
-  mark { background: Mark; color: MarkText; box-shadow: none }
+  mark { background: Mark; color: MarkText }
   .solid { border: 1px solid ButtonText }
   .rate [aria-pressed=true] { color: Highlight }
 }
@@ -652,7 +656,8 @@ mark { color: inherit; background: color-mix(in srgb, var(--accent) 15%, var(--p
       const ui = this.#ui;
       const level = this.#mode === "page" ? "h1" : "h2";
       ui.brand = el(level, { className: "brand", id: "heading" }, el("span", { className: "dot" }), heading);
-      ui.renew = el("button", { type: "button", onclick: () => this.clear() }, "New conversation");
+      const rest = el("span", { className: "rest" }, "\u00a0conversation");
+      ui.renew = el("button", { type: "button", onclick: () => this.clear() }, "New", rest);
       ui.bar = el("header", { className: "bar" }, ui.brand, ui.renew);
       if (this.#mode === "page") ui.renew.before(el("a", { href: this.#server.address("sources") }, "Sources"));
       ui.holds = el("p", { className: "column holds" });
@@ -771,6 +776,7 @@ mark { color: inherit; background: color-mix(in srgb, var(--accent) 15%, var(--p
       const wide = ui.chat.clientWidth >= WIDE;
       const empty = this.#exchanges.length === 0;
       ui.chat.classList.toggle("wide", wide);
+      ui.chat.classList.toggle("slim", ui.chat.clientWidth < SLIM);
       ui.chat.classList.toggle("open", Boolean(this.#evidence));
       ui.chat.classList.toggle("empty", empty);
       ui.chat.classList.toggle("asking", Boolean(this.#asking));
@@ -778,7 +784,7 @@ mark { color: inherit; background: color-mix(in srgb, var(--accent) 15%, var(--p
       ui.holds.hidden = ui.suggested.hidden = !empty;
       ui.renew.hidden = empty;
       ui.send.textContent = this.#asking ? "Stop" : "Ask";
-      ui.input.placeholder = empty ? "Ask what was said" : "Ask on";
+      ui.input.placeholder = empty ? "Ask what was said" : "Ask a follow-up";
       if (empty && wide && this.#mode === "page") ui.form.after(ui.suggested);
       else if (ui.suggested.parentNode !== ui.holds.parentNode) ui.holds.after(ui.suggested);
       ui.suggested.classList.toggle("column", ui.suggested.parentNode === ui.log);
@@ -1072,13 +1078,10 @@ mark { color: inherit; background: color-mix(in srgb, var(--accent) 15%, var(--p
       if (!nearMiss) props["data-marker"] = citation.marker;
       const open = (event) => this.#openEvidence(citation, event.currentTarget);
       const label = ["In context", citation.speaker, where(citation)].filter(Boolean).join(", ");
+      const title = el("bdi", {}, citation.source.title);
       const about = nearMiss
-        ? [
-            speakerName(citation.speaker ?? citation.source.title),
-            place(citation),
-            el("span", { dir: "auto" }, citation.speaker ? citation.source.title : ""),
-          ].filter((part) => part?.textContent)
-        : [place(citation)].filter(Boolean);
+        ? [citation.speaker && speakerName(citation.speaker), title, place(citation), written(citation.source.date)]
+        : [place(citation)];
       const context = el("button", { type: "button", "aria-label": label, onclick: open }, "In context");
       const card = el(
         "li",
@@ -1092,7 +1095,7 @@ mark { color: inherit; background: color-mix(in srgb, var(--accent) 15%, var(--p
           el(
             "div",
             { className: "foot" },
-            el("div", { className: "place" }, ...about),
+            el("div", { className: "place" }, ...dotted(about)),
             nearMiss ? context : null,
             this.#copies(citation),
           ),
@@ -1559,13 +1562,15 @@ mark { color: inherit; background: color-mix(in srgb, var(--accent) 15%, var(--p
     }
   }
 
+  /** What there is of the parts, with dots between; a dot begins no line. */
+  const dotted = (parts) => parts.filter(Boolean).flatMap((part, i) => (i ? ["\u00a0· ", part] : [part]));
+
   function group({ speaker, source, attribution }) {
     const inferred = speaker && attribution === "inferred" ? el("span", { className: "inferred" }, " (inferred)") : null;
     if (inferred) inferred.title = "The document does not name the speaker; this follows from a description of it.";
-    const about = [source.title, written(source.date)].filter(Boolean).join(" · ");
-    const head = speaker ? [speakerName(speaker), inferred, " · "] : [];
-    const title = el("span", { className: "source", dir: "auto" }, about);
-    return el("section", { className: "group" }, el("header", {}, ...head, title), el("ol", {}));
+    const name = speaker && el("span", {}, speakerName(speaker), inferred);
+    const head = el("header", {}, ...dotted([name, el("bdi", {}, source.title), written(source.date)]));
+    return el("section", { className: "group" }, head, el("ol", {}));
   }
 
   function asked({ question, asked_by: asker }) {
