@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from app.settings import Settings
 from index.build import ingest
 from index.embed import Embedder
 from ingest.limits import Limits
-from tests.chat_server import ChatServer
+from tests.chat_server import ChatServer, Reply
 from tests.serving import served
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.allow_hosts(["127.0.0.1"])]
@@ -41,9 +40,9 @@ Door = str | StdioServerParameters
 Use = Callable[[Client], Awaitable[None]]
 
 
-def child(index: Path) -> StdioServerParameters:
+def child(index: Path, **more: str) -> StdioServerParameters:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("ONRECORD_", "OPENAI_"))}
-    clean |= {"ONRECORD_MIN_CONFIDENCE": "0", "ONRECORD_CONVERSATIONS": ":memory:"}
+    clean |= {"ONRECORD_MIN_CONFIDENCE": "0", "ONRECORD_CONVERSATIONS": ":memory:", **more}
     arguments = ["-m", "app", "mcp", "--index", str(index)]
     return StdioServerParameters(command=sys.executable, args=arguments, env=clean, cwd=ROOT)
 
@@ -366,27 +365,28 @@ def test_nothing_but_calls_is_taken(url: str) -> None:
             assert problem.headers["content-type"] == "application/problem+json"
 
 
+# Before 2026-07-28 cancelling was a message of its own, which a server without sessions cannot lay to a request.
+@pytest.mark.parametrize(("transport", "mode"), [("stdio", "auto"), ("stdio", "legacy"), ("http", "auto")])
 def test_a_cancelled_call_ends_what_the_model_does(
-    sample_index: Path, embedder: Embedder, chat_server: ChatServer
+    sample_index: Path, embedder: Embedder, chat_server: ChatServer, transport: str, mode: str
 ) -> None:
-    asked, released = threading.Event(), threading.Event()
-
-    def slow(messages: object) -> str:
-        asked.set()
-        released.wait(30)
-        return json.dumps({"answered": False, "sentences": []})
-
-    chat_server.otherwise = slow
-    set_up = settings(sample_index, openai_base_url=chat_server.url, llm_model="scripted")
+    chat_server.otherwise = Reply("{", end="hang")
 
     async def use(client: Client) -> None:
         call = asyncio.create_task(client.call_tool("ask", {"question": OKRS}))
-        assert await asyncio.to_thread(asked.wait, 20)
+        async with asyncio.timeout(20):
+            while not chat_server.requests:
+                await asyncio.sleep(0.01)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        released.set()
+        assert await asyncio.to_thread(chat_server.last.gone.wait, 10)
         assert data(await client.call_tool("list_sources", {}))["total"] == 3
 
-    with served(create_app(set_up, embedder)) as url:
-        connected(f"{url}/mcp", use)
+    if transport == "stdio":
+        door = child(sample_index, OPENAI_BASE_URL=chat_server.url, ONRECORD_LLM_MODEL="scripted")
+        connected(door, use, mode)
+    else:
+        set_up = settings(sample_index, openai_base_url=chat_server.url, llm_model="scripted")
+        with served(create_app(set_up, embedder)) as url:
+            connected(f"{url}/mcp", use, mode)
