@@ -220,7 +220,7 @@ def search(
     )
 
 
-def known_speakers(index: Index, source: str | None) -> list[Speaker]:
+def known_speakers(index: Index, source: str | None) -> Sequence[Speaker]:
     """Those who speak in the corpus, or in one source of it. Raises UnknownFilterError for an unknown source."""
     filter_source(index, source)
     return index.records.speakers(filter_source(index, source))

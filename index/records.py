@@ -128,6 +128,7 @@ class Records:
         """For each row, the number of its source."""
         self.words: Rows = table[:, 1]
         """For each row, the words of its passage."""
+        self._speakers: dict[str | None, tuple[Speaker, ...]] = {}
 
     def close(self) -> None:
         """Closes the file."""
@@ -184,8 +185,13 @@ class Records:
         by_row = {fields[0]: self._passage(*fields) for fields in self._db.execute(query, tuple(rows))}
         return [by_row[row] for row in rows]
 
-    def speakers(self, source_id: str | None = None) -> list[Speaker]:
-        """All who speak in the corpus, or in one source, by name."""
+    def speakers(self, source_id: str | None = None) -> Sequence[Speaker]:
+        """All who speak in the corpus, or in one source, by name; read once, since every question needs them."""
+        if source_id not in self._speakers:
+            self._speakers[source_id] = self._read_speakers(source_id)
+        return self._speakers[source_id]
+
+    def _read_speakers(self, source_id: str | None) -> tuple[Speaker, ...]:
         query, values = "SELECT name, aliases, roles FROM speaker", ()
         if source_id is not None:
             query += (
@@ -193,7 +199,7 @@ class Records:
             )
             values = (self._numbers[source_id],)
         found = self._db.execute(f"{query} ORDER BY name", values)
-        return [Speaker(name, tuple(json.loads(a)), tuple(json.loads(r))) for name, a, r in found.fetchall()]
+        return tuple(Speaker(name, tuple(json.loads(a)), tuple(json.loads(r))) for name, a, r in found.fetchall())
 
     def speaker_counts(self) -> list[tuple[str, str, int]]:
         """Speaker, source id and number of turns, for each speaker of each source."""

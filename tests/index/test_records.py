@@ -86,7 +86,7 @@ def test_what_is_written_is_read(sources: list[SourceRecord], speakers: list[Spe
         assert records.source_records() == sources
         assert records.sources() == [record.source for record in sources]
         assert records.passages() == passages
-        assert records.speakers() == sorted(speakers, key=lambda speaker: speaker.name.encode())
+        assert list(records.speakers()) == sorted(speakers, key=lambda speaker: speaker.name.encode())
         assert records.words.tolist() == [record.passage.words for record in passages]
         assert records.flaws() == []
         for record in sources:
@@ -166,7 +166,7 @@ def test_sources_by_id(records: Records) -> None:
 
 
 def test_speakers_of_all_and_of_one_source(records: Records) -> None:
-    assert records.speakers() == sorted(SPEAKERS, key=lambda speaker: speaker.name)
+    assert list(records.speakers()) == sorted(SPEAKERS, key=lambda speaker: speaker.name)
     assert [speaker.name for speaker in records.speakers("night")] == ["Ben", "Cy"]
     assert records.speaker_counts() == [("Ann", "day", 2), ("Ben", "day", 1), ("Ben", "night", 1), ("Cy", "night", 1)]
 
