@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypeVar
@@ -38,12 +40,15 @@ from index.snapshot import current_folder, hold_current
 from ingest.errors import IngestError
 
 if TYPE_CHECKING:
+    from app.feedback import Feedback
     from index.build import Flaw, Report
     from index.search import Index
 
 DONE, FAILED, MISUSED, NO_INDEX = 0, 1, 2, 3
 
 cli = typer.Typer(add_completion=False)
+feedback = typer.Typer(help="Export or delete what readers thought of answers.")
+cli.add_typer(feedback, name="feedback")
 
 _IndexDir = Annotated[
     Path | None,
@@ -54,6 +59,8 @@ _Speaker = Annotated[str | None, typer.Option("--speaker", metavar="NAME", help=
 _Source = Annotated[str | None, typer.Option("--source", metavar="ID", help="Only this source.")]
 _TopK = Annotated[int, typer.Option("--top-k", metavar="N", help="Number of passages, 1 to 100.")]
 _Model = TypeVar("_Model", bound=BaseModel)
+# What JSON need not escape, and a terminal would obey, or a reader of lines take for the end of one.
+_UNSEEN = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -270,6 +277,56 @@ def evaluate(
         terminal.table(("",) * len(rows[0]), rows)
 
 
+@feedback.command()
+def export(index_dir: _IndexDir = None, as_json: _Json = False) -> None:
+    """Print rated answers as questions for `onrecord eval`, a line each."""
+    from app.cases import eval_case
+
+    with _feedback(_settings(index_dir)) as kept:
+        cases = [eval_case(rated) for rated in kept.rated()] if kept else []
+    documents = [case.model_dump(mode="json") for case in cases]
+    if as_json:
+        _print_json({"questions": documents})
+        return
+    for document in documents:
+        _print_json(document)
+    typer.echo(f"{len(cases)} questions, {sum(case.review is not None for case in cases)} of them to review", err=True)
+
+
+@feedback.command()
+def purge(
+    before: Annotated[
+        datetime | None,
+        typer.Option(metavar="DATE", formats=["%Y-%m-%d"], help="Answers given before this day, local time."),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All of it.")] = False,
+    index_dir: _IndexDir = None,
+    as_json: _Json = False,
+) -> None:
+    """Delete answers and what readers thought of them."""
+    if everything == (before is not None):
+        raise typer.BadParameter("say --before DATE or --all")
+    with _feedback(_settings(index_dir)) as kept:
+        deleted, rated = kept.purge(before.timestamp() if before else None) if kept else (0, 0)
+    if as_json:
+        _print_json({"deleted": deleted, "rated": rated})
+    else:
+        typer.echo(f"{deleted} answers deleted, {rated} of them rated")
+
+
+@contextmanager
+def _feedback(settings: Settings) -> Generator[Feedback | None]:
+    """The file of feedback; null where there is none, and none is made."""
+    from app.feedback import Feedback
+
+    if not Path(settings.feedback_path).exists():
+        typer.echo(f"there is no feedback in {settings.feedback_path}", err=True)
+        yield None
+        return
+    with closing(Feedback(settings.feedback_path, settings.feedback_days)) as kept:
+        yield kept
+
+
 @cli.command()
 def status(index_dir: _IndexDir = None, as_json: _Json = False) -> None:
     """Say what the index holds."""
@@ -394,4 +451,5 @@ def _print_json(document: dict[str, Any]) -> None:
     out: TextIO = sys.stdout
     if isinstance(out, io.TextIOWrapper):
         out.reconfigure(encoding="utf-8")  # as RFC 8259 has it, whatever the terminal speaks
-    typer.echo(json.dumps(document, ensure_ascii=False))
+    text = json.dumps(document, ensure_ascii=False)
+    typer.echo(_UNSEEN.sub(lambda found: f"\\u{ord(found.group()):04x}", text))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from dataclasses import dataclass
 from sqlite3 import Connection
 from typing import Annotated, Literal
 
@@ -48,6 +49,29 @@ class FeedbackError(AnswerError):
 
     def __init__(self, path: str, reason: object) -> None:
         super().__init__(f"feedback cannot be kept in {path}: {reason}; ONRECORD_FEEDBACK names another file")
+
+
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """An answer with what a reader thought of it.
+
+    `id` is that of the feedback. `given` is in seconds since 1970, `citations` are JSON, `understood` is how the
+    question was read where it did not stand alone, or where a name was guessed.
+    """
+
+    id: str
+    given: float
+    snapshot: str
+    question: str
+    understood: str | None
+    status: Literal["answered", "no_answer"]
+    text: str
+    citations: str
+    answerer: str
+    model: str | None
+    confidence: float
+    rating: Rating
+    comment: str | None
 
 
 class Feedback:
@@ -100,6 +124,25 @@ class Feedback:
                 (uuid.uuid4().hex, rating, comment, time.time(), answer_id),
             ).fetchall()
         return found[0][0] if found else None
+
+    def rated(self) -> list[Rated]:
+        """The answers that were rated, oldest first."""
+        columns = (
+            "feedback, given, snapshot, question, understood, status, text, citations, answerer, model, confidence,"
+            " rating, comment"
+        )
+        rows = self._file.read(f"SELECT {columns} FROM answer WHERE rated IS NOT NULL ORDER BY number")  # noqa: S608
+        return [Rated(*row) for row in rows]
+
+    def purge(self, before: float | None) -> tuple[int, int]:
+        """Deletes the answers given before a moment, in seconds since 1970, or all; how many, and how many were rated.
+
+        Those that nobody rated are among them. Nothing of what is deleted is left in the file.
+        """
+        with self._file.writing() as db:
+            chosen, values = ("1", ()) if before is None else ("given < ?", (before,))
+            (rated,) = db.execute(f"SELECT count(rated) FROM answer WHERE {chosen}", values).fetchone()  # noqa: S608
+            return self._file.delete(f"DELETE FROM answer WHERE {chosen}", values), rated  # noqa: S608
 
     def close(self) -> None:
         """Closes the file; what is in it stays."""

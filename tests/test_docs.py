@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -21,11 +23,21 @@ def documented() -> str:
     return "\n".join(page.read_text() for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
 
 
+def commands(group: Any, called: str) -> Iterator[tuple[str, Any]]:
+    """All commands under their full names, groups looked into."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{called} {name}")
+        else:
+            yield f"{called} {name}", command
+
+
 def test_commands_and_options(documented: str) -> None:
     wanted = set[str]()
-    for name, command in get_command(cli).commands.items():
-        wanted.add(f"onrecord {name}")
+    for name, command in commands(get_command(cli), "onrecord"):
+        wanted.add(name)
         wanted |= {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+    assert "onrecord feedback purge" in wanted
     missing = {text for text in wanted - {"--help"} if not re.search(rf"{text}\b", documented)}
     assert not missing
 
