@@ -205,7 +205,7 @@ def test_a_source_is_read_piece_by_piece(tmp_path: Path, embedder: Embedder) -> 
     talk = tmp_path / "corpus" / "talk.txt"
     talk.parent.mkdir()
     words = ["short words", "long words " * (MAX_CHARACTERS // 20)]
-    turns = [f"{'Ann' if i % 2 else 'Bob'} (00:{i // 60:02}:{i % 60:02}):\n{words[i >= 120]} {i}" for i in range(130)]
+    turns = [f"{'Ann' if i % 2 else 'Bob'} (00:{i // 60:02}:{i % 60:02}):\n{words[i >= 127]} {i}" for i in range(130)]
     talk.write_text("\n\n".join(turns))
     ingest([talk.parent], tmp_path / "index", embedder, Limits())
 
