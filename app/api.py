@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, FastAPI, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -22,7 +22,7 @@ from app.llm import open_model
 from app.mcp_server import McpOverHttp, mcp_server
 from app.metrics import Metrics, Observe
 from app.openai_api import chat_router
-from app.overview import overview_router
+from app.overview import overview_router, suggest
 from app.pages import SafeHeaders, pages_router
 from app.problems import add_problem_handlers, problem, problem_responses
 from app.quoting import search
@@ -45,6 +45,9 @@ from app.window import read_window
 from index.embed import Embedder
 from index.rerank import Reranker
 
+if TYPE_CHECKING:
+    from app.slack import SlackBot
+
 _Seconds = Annotated[float | None, Query(ge=0, allow_inf_nan=False, description="seconds from the start")]
 _TurnIndex = Annotated[int | None, Query(ge=0, le=2**31, description="index of a turn; both ends are included")]
 
@@ -59,11 +62,16 @@ def create_app(settings: Settings, embedder: Embedder, reranker: Reranker | None
     answerer = Answerer(settings, model, conversations, metrics.answer, feedback.remember)
     tokens = WidgetTokens(settings.secret.get_secret_value() if settings.secret else None)
     mcp = McpOverHttp(mcp_server(live, answerer, _owner), settings.widget_origins, settings.max_request_bytes)
+    slack = _slack_bot(settings, live, answerer, feedback) if settings.has_slack else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         async with followed(live, settings.reload_seconds), mcp.run():
+            if slack:
+                await slack.start()
             yield
+            if slack:
+                await slack.stop()
         conversations.close()
         feedback.close()
         if model:
@@ -88,8 +96,21 @@ def create_app(settings: Settings, embedder: Embedder, reranker: Reranker | None
     app.include_router(feedback_router(feedback), dependencies=[Depends(_json_only)])
     app.include_router(widget_token_router(tokens, settings.widget_origins))
     app.include_router(pages_router())
+    if slack and settings.slack_signing_secret:
+        app.include_router(slack.router())
+    app.state.slack = slack
     app.routes.append(mcp.route)
     return app
+
+
+def _slack_bot(settings: Settings, live: LiveIndex, answerer: Answerer, feedback: Feedback) -> SlackBot:
+    from app.slack import SlackBot  # slow to load, and of no use to most
+
+    def suggested() -> list[str]:
+        with live.use() as index:
+            return suggest(index, settings)
+
+    return SlackBot(settings, lambda asked: events_of(live, answerer, asked), suggested, feedback)
 
 
 def _add_probes(app: FastAPI, live: LiveIndex, metrics: Metrics) -> None:

@@ -17,8 +17,13 @@ def _listed(given: object) -> object:
     return given.split(",") if isinstance(given, str) else given
 
 
+def _stripped(ids: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(each.strip() for each in ids if each.strip())
+
+
 # NoDecode: a list in the environment would have to be JSON.
 _Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(parse_origins)]
+_Ids = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_stripped)]
 
 
 class Settings(BaseSettings):
@@ -76,6 +81,38 @@ class Settings(BaseSettings):
         min_length=16,
         description="signs the widget's tokens, the same for all servers behind one address; by default drawn anew",
     )
+    public_url: str | None = Field(
+        default=None,
+        pattern=r"^(https?://\S+)?$",
+        description="where people reach this service's pages, for links to them",
+    )
+    slack_bot_token: SecretStr | None = Field(
+        default=None, description="the bot's token, `xoxb-…`; without it there is no Slack bot; docs/slack.md"
+    )
+    slack_signing_secret: SecretStr | None = Field(
+        default=None, description="what Slack signs its requests with; with it the service takes them over HTTP"
+    )
+    slack_app_token: SecretStr | None = Field(
+        default=None, description="the app's token, `xapp-…`, for `onrecord slack`, which needs no public address"
+    )
+    slack_teams: _Ids = Field(
+        default=(), description="workspaces whose questions are answered, by id (`T…`); empty: all that have the app"
+    )
+    slack_channels: _Ids = Field(
+        default=(),
+        description="channels in which questions are answered, by id, and `im` for direct messages; empty: all",
+    )
+    slack_follow_ups: bool = Field(
+        default=True, description="whether questions in a thread that the bot takes part in need no mention"
+    )
+    slack_questions_per_hour: int = Field(
+        default=30, ge=0, description="most questions of one Slack user in an hour; 0: any number"
+    )
+    slack_ledger: str | None = Field(
+        default=None,
+        description="the SQLite file of what was asked in Slack and answered; by default in the index folder",
+    )
+    slack_api_url: str = Field(default="https://slack.com/api/", description="where Slack's Web API is")
     max_quotes: int = Field(default=5, ge=1, le=20, description="most quotations in an answer without an LLM")
     max_file_bytes: int = Field(default=32 * MIB, gt=0, description="larger files are refused")
     max_inflated_bytes: int = Field(
@@ -101,6 +138,16 @@ class Settings(BaseSettings):
     def feedback_path(self) -> str:
         """The SQLite file of feedback."""
         return self.feedback or str(self.index_dir / "feedback.sqlite")
+
+    @property
+    def has_slack(self) -> bool:
+        """Whether there is a Slack bot, and a way for Slack to reach it."""
+        return bool(self.slack_bot_token and (self.slack_signing_secret or self.slack_app_token))
+
+    @property
+    def slack_ledger_path(self) -> str:
+        """The SQLite file of what was asked in Slack."""
+        return self.slack_ledger or str(self.index_dir / "slack.sqlite")
 
     @property
     def limits(self) -> Limits:
