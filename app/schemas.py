@@ -93,6 +93,7 @@ class TurnOut(_Response):
     end: float | None
     timestamp: str | None
     locator: str | None
+    url: str | None
     text: str
 
 
@@ -240,8 +241,8 @@ def _spoken_out(turn: Turn, begin: int, end: int) -> SpokenOut:
     )
 
 
-def turns_out(turns: Sequence[Turn], indices: Iterable[int]) -> list[TurnOut]:
-    """Turns, each with its index."""
+def turns_out(turns: Sequence[Turn], indices: Iterable[int], url: str | None = None) -> list[TurnOut]:
+    """Turns, each with its index, and with the moment it begins in the recording at `url`."""
     return [
         TurnOut(
             index=index,
@@ -250,6 +251,7 @@ def turns_out(turns: Sequence[Turn], indices: Iterable[int]) -> list[TurnOut]:
             end=turn.end,
             timestamp=None if turn.start is None else format_timestamp(turn.start),
             locator=turn.locator_at(0),
+            url=deep_link(url, turn.start),
             text=turn.text,
         )
         for index, turn in zip(indices, turns, strict=True)

@@ -38,11 +38,12 @@ def read_window(
         raise UnknownFilterError("source", f"there is no source {source_id!r}")
     turns = records.turns(source_id, first or 0, last)
     if not by_clock:
-        return SourceResponse(source=listed, turns=turns_out(turns, range(first or 0, (first or 0) + len(turns))))
+        indices = range(first or 0, (first or 0) + len(turns))
+        return SourceResponse(source=listed, turns=turns_out(turns, indices, listed.url))
     if all(turn.start is None for turn in turns):
         raise FieldError("start" if start is not None else "end", "this source has no clock; use first and last")
     spoken = _spoken_between(turns, start or 0.0, math.inf if end is None else end)
-    return SourceResponse(source=listed, turns=turns_out([turns[i] for i in spoken], spoken))
+    return SourceResponse(source=listed, turns=turns_out([turns[i] for i in spoken], spoken, listed.url))
 
 
 def _spoken_between(turns: Sequence[Turn], start: float, end: float) -> list[int]:

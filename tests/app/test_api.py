@@ -254,9 +254,8 @@ def test_a_source_is_shown_whole_or_through_a_window(client: TestClient) -> None
     assert whole.keys() == {"source", "turns"}
     assert whole["source"].keys() == LISTED
     assert [turn["index"] for turn in whole["turns"]] == list(range(whole["source"]["turns"]))
-    assert all(
-        turn.keys() == {"index", "speaker", "start", "end", "timestamp", "locator", "text"} for turn in whole["turns"]
-    )
+    keys = {"index", "speaker", "start", "end", "timestamp", "locator", "url", "text"}
+    assert all(turn.keys() == keys for turn in whole["turns"])
     by_clock = client.get(address, params={"start": 2900, "end": 3000}).json()["turns"]
     assert [turn["timestamp"] for turn in by_clock] == ["49:14"]
     assert by_clock[0] == whole["turns"][by_clock[0]["index"]]

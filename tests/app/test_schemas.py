@@ -54,6 +54,12 @@ def test_turns_keep_their_index() -> None:
     ]
 
 
+def test_turns_link_to_the_moment_they_begin_where_there_is_a_recording() -> None:
+    urls = [turn.url for turn in turns_out([ASKED, TOLD], [4, 7], "https://youtu.be/abc")]
+    assert urls == ["https://youtu.be/abc?t=10s", "https://youtu.be/abc?t=12s"]
+    assert [turn.url for turn in turns_out([ASKED], [4])] == [None]
+
+
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
