@@ -410,6 +410,41 @@ def mcp(index_dir: _IndexDir = None) -> None:
     run_stdio(settings, load_embedder(settings.embedding_model), load_reranker(settings.reranker_model))
 
 
+@cli.command()
+def slack(
+    check: Annotated[bool, typer.Option("--check", help="Only say what of the set-up is missing.")] = False,
+    index_dir: _IndexDir = None,
+    as_json: _Json = False,
+) -> int:
+    """Run the Slack bot over Socket Mode until SIGTERM or Ctrl-C."""
+    import asyncio
+
+    from app.slack_check import check as look
+
+    settings = _settings(index_dir)
+    if not (check or settings.slack_app_token):
+        raise typer.BadParameter("ONRECORD_SLACK_APP_TOKEN is not set; `onrecord slack --check` tells what is needed")
+    findings = asyncio.run(look(settings))
+    ok = all(finding.ok for finding in findings)
+    if as_json:
+        _print_json(
+            {"ok": ok, "findings": [{"ok": each.ok, "what": each.what, "mend": each.mend} for each in findings]}
+        )
+    for finding in findings:
+        if not as_json and (check or not finding.ok):
+            mend = f"\n      {finding.mend}" if finding.mend else ""
+            typer.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {one_line(finding.what)}{mend}", err=not check)
+    if check or any(finding.vital for finding in findings):
+        return DONE if ok else FAILED
+    from app.slack_socket import run
+    from index.embed import load_embedder
+    from index.rerank import load_reranker
+
+    sys.stdout.flush()
+    run(settings, load_embedder(settings.embedding_model), load_reranker(settings.reranker_model))
+    return DONE
+
+
 def _settings(index_dir: Path | None) -> Settings:
     try:
         return Settings() if index_dir is None else Settings(index_dir=index_dir)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from app.settings import Settings
 from app.slack_ledger import SlackQuestion
@@ -19,14 +19,19 @@ _REFERENCE = re.compile(r"<([@#!]?)([^<>|]*)(?:\|([^<>]*))?>")
 _FIRST_MENTION = re.compile(r"\s*<@([A-Z0-9]+)(?:\|[^<>]*)?>")
 
 
-class AssistantThread(BaseModel):
+class _Delivered(BaseModel):
+    # What is delivered are people's words, and errors are logged.
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+
+class AssistantThread(_Delivered):
     """A thread that somebody opened in the assistant pane."""
 
     channel_id: str
     thread_ts: str
 
 
-class Event(BaseModel):
+class Event(_Delivered):
     """An event of the Events API; of a deletion `deleted_ts` says which message."""
 
     type: str
@@ -42,11 +47,11 @@ class Event(BaseModel):
     assistant_thread: AssistantThread | None = None
 
 
-class _Authorization(BaseModel):
+class _Authorization(_Delivered):
     user_id: str | None = None
 
 
-class Delivery(BaseModel):
+class Delivery(_Delivered):
     """What surrounds an event; the first authorization is the bot's own."""
 
     team_id: str
@@ -63,7 +68,7 @@ class Delivery(BaseModel):
         return f"{self.team_id}:{self.event.channel}:{ts}"
 
 
-class Command(BaseModel):
+class Command(_Delivered):
     """A slash command. `trigger_id` is another for each time it is given."""
 
     team_id: str
@@ -81,15 +86,15 @@ class Command(BaseModel):
         return SlackQuestion(key, "command", *place, asked, self.response_url)
 
 
-class _Id(BaseModel):
+class _Id(_Delivered):
     id: str
 
 
-class _Value(BaseModel):
+class _Value(_Delivered):
     value: str = ""
 
 
-class Press(BaseModel):
+class Press(_Delivered):
     """Somebody pressed a button."""
 
     team: _Id
