@@ -199,8 +199,8 @@ class SlackServer:
                 return {"ok": False, "error": "unknown_method"}
 
     def _post(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        if fault := _fault(fields):
-            return {"ok": False, "error": fault}
+        if wrong := fault(fields):
+            return {"ok": False, "error": wrong}
         ts = self.next_ts()
         posted = Posted(
             fields["channel"],
@@ -218,8 +218,8 @@ class SlackServer:
         posted = self.messages.get((fields["channel"], fields["ts"]))
         if posted is None:
             return {"ok": False, "error": "message_not_found"}
-        if fault := _fault(fields):
-            return {"ok": False, "error": fault}
+        if wrong := fault(fields):
+            return {"ok": False, "error": wrong}
         posted.text, posted.blocks = fields["text"], fields.get("blocks") or []
         posted.metadata = fields.get("metadata") or {}
         posted.texts.append(posted.text)
@@ -263,7 +263,7 @@ class SlackServer:
         return socket
 
 
-def _fault(fields: Mapping[str, Any]) -> str | None:
+def fault(fields: Mapping[str, Any]) -> str | None:
     """What Slack would refuse in a message."""
     blocks: list[dict[str, Any]] = fields.get("blocks") or []
     if len(blocks) > 50:
