@@ -22,6 +22,8 @@ SHOWN_NAME = 80
 """Characters of a title or a name that are shown."""
 REMEMBERED_EXCHANGES = 4
 REMEMBERED_ANSWER = 300
+LONGEST_ECHO = 5
+"""So many words of the rules in a row are no chance."""
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -99,6 +101,14 @@ def repair_prompt(prompt: Prompt, text: str, reason: str) -> tuple[Message, ...]
         'If the numbered sentences do not bear it out, reply {"sentences": []}.'
     )
     return (*prompt.messages, Message("user", f"{wrong}\n{how}"))
+
+
+def repeats_rules(text: str) -> bool:
+    """Whether a text has LONGEST_ECHO words in a row from what models are told."""
+    words = re.findall(r"\w+", text.casefold())
+    runs = (" ".join(words[i : i + LONGEST_ECHO]) for i in range(len(words) - LONGEST_ECHO + 1))
+    told = " ".join(re.findall(r"\w+", f"{_RULES} {_REWRITE}".casefold()))
+    return any(run in told for run in runs)
 
 
 def rewrite_prompt(question: str, history: Sequence[Exchange]) -> tuple[Message, ...]:

@@ -275,7 +275,7 @@ def gather(index: Index, asked: Question, wanted: Sequence[str], top_k: int, sou
 def _quoted(citations: Sequence[Citation], asked: Question) -> list[str]:
     lines: list[str] = []
     if asked.unknown:
-        lines.append(f"Nobody here is called {asked.unknown}.{_suggested(asked)} On the topic:")
+        lines.append(f"Nobody here is called {inert(asked.unknown)}.{_suggested(asked)} On the topic:")
     group: tuple[str | None, str] | None = None
     for citation in citations:
         if group != (citation.speaker, citation.source.id):
@@ -326,7 +326,7 @@ def _near_misses(evidence: Evidence) -> tuple[Citation, ...]:
 def _nothing(index: Index, asked: Question, wanted: Sequence[str], source: str | None) -> str:
     here = "this document" if source is not None or len(index.records.sources()) == 1 else "these documents"
     if asked.unknown:
-        return f"Nobody called {asked.unknown} speaks in {here}.{_suggested(asked)}"
+        return f"Nobody called {inert(asked.unknown)} speaks in {here}.{_suggested(asked)}"
     if wanted:
         return f"{inert(' or '.join(wanted))} does not speak about that in {here}."
     do = "does" if here.startswith("this ") else "do"

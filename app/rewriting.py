@@ -13,6 +13,7 @@ from app.followup import stand_alone
 from app.llm import ChatModel, complete
 from app.prompts import rewrite_prompt
 from app.question import find_mentions, understand
+from app.wording import fault_of_form
 from ingest.names import is_english_word
 from ingest.speakers import Speaker, fold_name
 
@@ -56,7 +57,7 @@ def _usable(reply: str, question: str, history: Sequence[Exchange]) -> str | Non
     if not lines:
         return None
     written = _LABEL.sub("", lines[-1])
-    if not re.search(r"\w", written) or len(written) > LONGEST_REWRITE:
+    if not re.search(r"\w", written) or len(written) > LONGEST_REWRITE or fault_of_form(written):
         return None
     known = _words(" ".join([question, *(f"{e.question} {e.answer} {' '.join(e.speakers)}" for e in history)]))
     strange = [word for word in re.findall(r"\w+", written)[1:] if fold_name(word) not in known and not _plain(word)]

@@ -14,9 +14,9 @@ from app.drafts import Draft, DraftReader
 from app.errors import ContextOverflowError, InvalidResponseError, ModelError, ModelTimeoutError
 from app.events import Cited, Token
 from app.llm import ChatModel, Usage, complete
-from app.prompts import SCHEMA, Prompt, answer_prompt, repair_prompt
+from app.prompts import SCHEMA, Prompt, answer_prompt, repair_prompt, repeats_rules
 from app.settings import Settings
-from app.support import Checker, Supported, Unsupported
+from app.support import Checker, Refusal, Supported, Unsupported
 from app.support import Cited as Support
 from index.search import Hit
 from ingest.speakers import Speaker, fold_name
@@ -150,8 +150,13 @@ class _Answer:
             self._show(self._waiting.pop(0))
         return len(self._seen) >= MAX_SENTENCES
 
+    def _checked(self, draft: Draft, named: tuple[str, ...]) -> Supported | Unsupported | Refusal:
+        if repeats_rules(draft.text):
+            return Unsupported("It repeats these rules.", 0)
+        return self._checker.check(draft, named)
+
     def _check(self, draft: Draft) -> None:
-        checked = self._checker.check(draft, self._named)
+        checked = self._checked(draft, self._named)
         if isinstance(checked, Supported):
             self.tally.dropped_ids += checked.dropped
             self._named = checked.named or self._named
@@ -174,7 +179,7 @@ class _Answer:
         except ModelError:
             return None
         drafts = [*reader.feed(reply), *reader.finish()]
-        checked = self._checker.check(drafts[0], named) if drafts else None
+        checked = self._checked(drafts[0], named) if drafts else None
         return checked if isinstance(checked, Supported) else None
 
     async def settle(self) -> None:

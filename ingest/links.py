@@ -9,6 +9,8 @@ from urllib.parse import SplitResult, urlsplit
 _YOUTUBE_CLOCKS = frozenset({"t", "start", "time_continue"})
 _CLOCK_FRAGMENT = re.compile(r"t=[^&]*", re.ASCII)
 _NOT_IN_URLS = re.compile(r"[\s\x00-\x1f\x7f]")
+_TO_ESCAPE = re.compile(r'["<>\[\]\\^`{|}]')
+"""No part of an address (RFC 3986) but of Markdown or HTML around it; browsers take them, and so do sidecars."""
 
 
 def is_web_url(url: str) -> bool:
@@ -26,7 +28,7 @@ def deep_link(url: str | None, seconds: float | None) -> str | None:
     if url is None or parts is None:
         return None
     if seconds is None or not math.isfinite(seconds) or seconds < 0:
-        return url
+        return parts.geturl()
     moment = int(seconds)
     host = (parts.hostname or "").removeprefix("www.")
     if host == "youtu.be" or host == "youtube.com" or host.endswith((".youtube.com", "youtube-nocookie.com")):
@@ -48,7 +50,10 @@ def _split(url: str) -> SplitResult | None:
         host = parts.hostname
     except ValueError:
         return None
-    return parts if parts.scheme in ("http", "https") and host else None
+    if parts.scheme not in ("http", "https") or not host:
+        return None
+    path, query, fragment = (_TO_ESCAPE.sub(lambda c: f"%{ord(c[0]):02X}", part) for part in parts[2:])
+    return parts._replace(path=path, query=query, fragment=fragment)
 
 
 def _in_query(parts: SplitResult, clock: str) -> str:

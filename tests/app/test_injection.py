@@ -39,16 +39,6 @@ from tests.conftest import CORPUS
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.allow_hosts(["127.0.0.1"])]
 
-OPEN = {
-    "the system prompt": "sentences of the rules are shown where a document brings enough of their words",
-    "an address with markup in it": "the list of sources in a chat completion has addresses as sidecars write them",
-    "an address for a name": "a name that nobody bears is repeated as it was asked for",
-}
-"""Attacks that work still."""
-CASES = [
-    pytest.param(each, marks=pytest.mark.xfail(reason=OPEN[each.name]) if each.name in OPEN else (), id=str(each))
-    for each in ATTACKS
-]
 UNANSWERED = ("an address for a name",)
 """Attacks whose question has no answer, so that no model is asked."""
 
@@ -99,7 +89,7 @@ def test_there_are_attacks_from_everywhere() -> None:
     assert all(re.search(attack.forbidden, " ".join((*attack.writes, attack.payload))) for attack in ATTACKS)
 
 
-@pytest.mark.parametrize("attack", CASES)
+@pytest.mark.parametrize("attack", ATTACKS, ids=str)
 def test_an_attack_changes_nothing(attack: Attack, corpora: Corpora) -> None:
     corpus = corpora(attack)
     source = corpus.ids[attack]
@@ -135,7 +125,7 @@ def test_what_no_comparison_of_words_can_tell_stays_cited_and_inert(attack: Atta
 def follow_ups(corpora: Corpora) -> list[tuple[Attack, dict[str, Any], list[str]]]:
     """The answers to questions that lean on an answer which quotes an attack, and what the attacks achieve there."""
     found: list[tuple[Attack, dict[str, Any], list[str]]] = []
-    for attack in (each for each in ATTACKS if each.place == "passage" and each.name not in OPEN):
+    for attack in (each for each in ATTACKS if each.place == "passage"):
         corpus = corpora(attack)
         for service in (corpus.quotes, corpus.model):
             if service.model:
@@ -155,7 +145,6 @@ def test_a_question_after_an_answer_that_quotes_an_attack(
     assert [(attack.name, found) for attack, _, found in follow_ups if found] == []
 
 
-@pytest.mark.xfail(reason="a question that a model rewrote may hold any markup of the answers before")
 def test_how_a_question_is_understood_holds_no_markup(
     follow_ups: list[tuple[Attack, dict[str, Any], list[str]]],
 ) -> None:
