@@ -8,7 +8,7 @@ const KINDS = { transcript: "Transcript", insights: "Insights", notes: "Notes", 
 const NAMES_SHOWN = 12;
 const list = new Intl.ListFormat("en", { style: "long", type: "conjunction" });
 const longDate = new Intl.DateTimeFormat("en-GB", { dateStyle: "long", timeZone: "UTC" });
-const number = new Intl.NumberFormat("en");
+export const number = new Intl.NumberFormat("en");
 
 /** The server's refusal: its status, 0 where nothing (or not all of it) came, and its own words where it has some. */
 export class Refusal extends Error {

@@ -7,7 +7,7 @@
  */
 
 import {
-  counted, dateInWords, element, get, hueOf, inWords, isWebUrl, kindInWords, namesInWords, showState, tryAgain, words,
+  counted, dateInWords, element, get, hueOf, inWords, isWebUrl, kindInWords, namesInWords, number, showState, tryAgain, words,
 } from "/web/reading.js";
 
 const CHUNK = 25; // turns that are laid out together
@@ -22,7 +22,7 @@ const LINE = /(?:^| › )(line \d+)$/;
 const id = location.pathname.split("/").at(-1); // percent-encoded, as the API takes it
 const at = (name) => document.getElementById(name);
 const page = {
-  state: at("state"), document: at("document"), transcript: at("transcript"), notice: at("notice"),
+  state: at("state"), document: at("document"), transcript: at("transcript"), lost: at("lost"), notice: at("notice"),
   find: at("find"), count: at("count"), previous: at("previous"), next: at("next"), speaker: at("speaker"),
 };
 
@@ -74,6 +74,8 @@ async function openAt(index) {
   chunks = [];
   only = null;
   marked = null;
+  [found, current, sought] = [[], -1, ""];
+  showCount();
   page.transcript.className = "transcript";
   page.transcript.replaceChildren();
   for (let first = 0; first < source.turns; first += CHUNK) chunks.push(element("div", "chunk"));
@@ -129,14 +131,21 @@ async function complete() {
           began = performance.now();
         }
       }
+      if (awaited) showPlace();
     }
   } catch (error) {
     const [headline] = inWords(error);
-    return notify(`${headline}: the rest of this transcript is missing.`, tryAgain(() => (notify(""), complete())));
+    return say(page.lost, `${headline}: the rest of this transcript is missing.`, tryAgain(resume));
   }
-  if (page.find.value) search();
-  if (only !== null) showOnly();
+  if (only !== null) await showOnly();
+  else if (page.find.value) await search();
   page.transcript.dataset.complete = "";
+}
+
+function resume() {
+  page.transcript.focus({ preventScroll: true }); // the button goes
+  say(page.lost, "");
+  return complete();
 }
 
 /** Resolves once the page has had a chance to draw. */
@@ -213,16 +222,16 @@ function turnElement(turn, named) {
 function whenElement(turn) {
   const made = element("p", "when");
   const where = whereOf(turn);
-  if (turn.timestamp !== null && isWebUrl(turn.url)) {
-    made.append(outside(turn.url, where, "play", `${where}, the recording at this moment (opens in a new tab)`));
-  } else if (where) {
-    made.append(element("span", "", where));
-  }
   const link = element("a", "anchor", "#");
   link.href = `#turn-${turn.index}`;
   link.setAttribute("aria-label", `Copy the link to ${where || `turn ${turn.index + 1}`}`);
   link.title = "Copy the link to this turn";
   made.append(link);
+  if (turn.timestamp !== null && isWebUrl(turn.url)) {
+    made.append(outside(turn.url, where, "play", `${where}, the recording at this moment (opens in a new tab)`));
+  } else if (where) {
+    made.append(element("span", "", where));
+  }
   return made;
 }
 
@@ -244,7 +253,10 @@ function placeIn(hash) {
   return { turn, from, to };
 }
 
+let awaited = false; // the turn that the link points to is still on its way
+
 function showPlace() {
+  awaited = false;
   unmark();
   notify("");
   const place = placeIn(location.hash);
@@ -252,18 +264,12 @@ function showPlace() {
   if (place.turn >= turns.length) {
     return notify(`This transcript has ${counted(turns.length, "turn")}; the link points past its end.`);
   }
-  if (!turnAt(place.turn)) return waitFor(place.turn);
+  awaited = !turnAt(place.turn);
+  if (awaited) return undefined;
   if (isLeftOut(turns[place.turn])) showEveryone();
   const target = mark(place);
   target.focus({ preventScroll: true });
   return bring(() => target.getBoundingClientRect(), turnAt(place.turn));
-}
-
-/** A link followed to a turn that is still on its way. */
-async function waitFor(index) {
-  const hash = location.hash;
-  while (!turnAt(index) && hash === location.hash) await new Promise((resolve) => setTimeout(resolve, 50));
-  if (hash === location.hash) showPlace();
 }
 
 /** Marks the turn, and the words in it that the place names; returns what was marked. */
@@ -369,11 +375,11 @@ async function showOnly() {
     chunk.hidden = chunk.firstChild !== null && !chunk.querySelector(".turn:not([hidden])");
     if (performance.now() - began > SLICE_MS) {
       await frame();
-      if (wanted !== only) return;
+      if (wanted !== only) return undefined;
       began = performance.now();
     }
   }
-  search();
+  return search();
 }
 
 function showEveryone() {
@@ -396,6 +402,8 @@ const highlights = globalThis.CSS?.highlights;
 const inSight = new Set(); // chunks, by index
 let found = []; // of each match: the turn's index, where it begins and ends in its text
 let current = -1;
+let sought = ""; // what `found` are the matches of
+let searching = 0;
 let typing = 0;
 
 const sight = new IntersectionObserver((entries) => {
@@ -412,27 +420,35 @@ function patternOf(query) {
   return new RegExp(escaped.replace(/\s+/g, "\\s+").replace(/['‘’]/g, "['‘’]").replace(/["“”]/g, '["“”]'), "giu");
 }
 
-function search() {
+/** Looks for what is in the box; a later search takes over from an earlier one. */
+async function search() {
+  const mine = ++searching;
+  clearTimeout(typing);
   const query = page.find.value.trim();
-  found = [];
-  current = -1;
-  if (query) {
-    const pattern = patternOf(query);
-    for (const turn of turns) {
-      if (!turn || isLeftOut(turn)) continue;
-      for (const match of turn.text.matchAll(pattern)) {
-        found.push([turn.index, match.index, match.index + match[0].length]);
-      }
+  const pattern = patternOf(query);
+  const matches = [];
+  let began = performance.now();
+  for (const turn of query ? turns : []) {
+    if (!turn || isLeftOut(turn)) continue;
+    for (const match of turn.text.matchAll(pattern)) {
+      matches.push([turn.index, match.index, match.index + match[0].length]);
+    }
+    if (performance.now() - began > SLICE_MS) {
+      await frame();
+      if (mine !== searching) return;
+      began = performance.now();
     }
   }
-  showCount(query);
+  found = matches;
+  current = -1;
+  sought = query;
+  showCount();
   paint();
 }
 
-function showCount(query) {
-  const number = new Intl.NumberFormat("en");
+function showCount() {
   const position = current < 0 ? "" : `${number.format(current + 1)} of `;
-  page.count.textContent = !query ? "" : found.length ? `${position}${number.format(found.length)}` : "Not found";
+  page.count.textContent = !sought ? "" : found.length ? `${position}${number.format(found.length)}` : "Not found";
   page.previous.disabled = page.next.disabled = found.length === 0;
 }
 
@@ -447,7 +463,7 @@ function step(by) {
     current += by;
   }
   current = (current + found.length) % found.length;
-  showCount(page.find.value.trim());
+  showCount();
   paint();
   const [turn, from, to] = found[current];
   bring(() => rangeOf(turn, from, to).getBoundingClientRect(), turnAt(turn));
@@ -510,12 +526,11 @@ page.find.addEventListener("input", () => {
   clearTimeout(typing);
   typing = setTimeout(search, TYPING_MS);
 });
-page.find.addEventListener("keydown", (event) => {
+page.find.addEventListener("keydown", async (event) => {
   if (event.isComposing) return;
   if (event.key === "Enter") {
     event.preventDefault();
-    clearTimeout(typing);
-    if (current < 0) search();
+    if (page.find.value.trim() !== sought) await search();
     step(event.shiftKey ? -1 : 1);
   } else if (event.key === "Escape" && page.find.value) {
     event.preventDefault();
@@ -537,10 +552,14 @@ addEventListener("keydown", (event) => {
 
 let leaving = 0;
 
-/** Says something at the foot of the window, with what helps, until something else is said. */
-function notify(text, ...help) {
+/** Says something at the foot of the window until something else is said. */
+function notify(text) {
   clearTimeout(leaving);
-  page.notice.replaceChildren(...(text ? [element("span", "", text), ...help] : []));
+  say(page.notice, text);
+}
+
+function say(place, text, ...help) {
+  place.replaceChildren(...(text ? [element("span", "", text), ...help] : []));
 }
 
 document.querySelector(".skip").addEventListener("click", (event) => {

@@ -33,6 +33,7 @@
   const AROUND = 15; // turns shown before and after a citation
   const MORE = 30; // turns that "earlier" and "later" add
   const SMALL_SCREEN = "(max-width: 40em), (max-height: 30em)";
+  const NEAREST = / What comes nearest: .*$/; // said once more by the near misses themselves
   const JOINERS = /\u2060/g; // the server breaks up with them what could pass for a marker or a link
 
   // ---- Nodes -------------------------------------------------------------------------------------------------------
@@ -134,7 +135,7 @@
    * names the speaker: both are left out. `answerer` is not known before the answer is whole.
    */
   function proseOf({ text, citations, answer }) {
-    const lines = text.split("\n");
+    const lines = answer?.near_misses.length ? text.replace(NEAREST, "").split("\n") : text.split("\n");
     if (answer?.answerer === "llm") return lines.filter((line) => line.trim());
     return lines.filter((line, i) => {
       if (!line.trim() || isQuotation(line, citations)) return false;
@@ -142,6 +143,14 @@
       const names = line.endsWith(":") && next !== undefined;
       return !(names && (next ? isQuotation(next, citations) : !answer));
     });
+  }
+
+  function parsed(data) {
+    try {
+      return JSON.parse(data);
+    } catch {
+      throw trouble("The answer cannot be read.");
+    }
   }
 
   /** A reader of Server-Sent Events: takes the text in whatever pieces it comes, gives the events that are complete. */
@@ -171,8 +180,11 @@
   /** An error with what the user is told as its message. `status` is 0 where no answer came at all. */
   const trouble = (message, status = 0, fields = []) => Object.assign(new Error(message), { status, fields });
 
-  const unreachable = () =>
-    trouble(navigator.onLine === false ? "You are offline." : "The archive cannot be reached right now.");
+  /** Browsers do not tell a page of another origin whether it was refused or nobody was there. */
+  function unreachable(foreign) {
+    if (navigator.onLine === false) return trouble("You are offline.");
+    return trouble(`The archive cannot be reached ${foreign ? "from this page" : "right now"}.`);
+  }
 
   async function refusal(response) {
     const body = await response.json().catch(() => null);
@@ -197,7 +209,7 @@
         const init = { method, headers, body, signal, credentials: "same-origin", cache: "no-store" };
         return await fetch(new URL(path, base), init);
       } catch (error) {
-        throw error.name === "AbortError" ? error : unreachable();
+        throw error.name === "AbortError" ? error : unreachable(foreign);
       }
     }
 
@@ -513,8 +525,7 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
 @media (prefers-reduced-motion: no-preference) {
   .panel[open], .chat:not(.wide) .evidence { animation: rise .2s ease-out }
   .card, .marker { transition: background-color .12s, color .12s }
-  .copy { transition: opacity .12s }
-  @keyframes rise { from { opacity: 0; transform: translateY(16px) } }
+  @keyframes rise { from { transform: translateY(16px) } }
 }
 @media (prefers-reduced-motion: reduce) {
   .exchange.asking .reading .dot, .exchange.asking .body > p:last-of-type::after, .asking .brand .dot { animation: none }
@@ -528,7 +539,7 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
   .dot, .exchange.asking .body > p:last-of-type::after { forced-color-adjust: none; background: CanvasText }
   .marker.lit, .lit > .marker, .shown > .marker, .card.shown { outline: 2px solid Highlight }
   mark { background: Mark; color: MarkText }
-  .solid { border: 1px solid ButtonText }
+  .solid { background: ButtonFace; color: ButtonText; border: 1px solid ButtonText }
   .rate [aria-pressed=true] { color: Highlight }
 }
 @media print {
@@ -649,7 +660,6 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
       shadow.adoptedStyleSheets = [sheet];
       shadow.append(ui.root);
       this.#restore();
-      for (const exchange of this.#exchanges) this.#draw(exchange);
     }
 
     #talk(heading) {
@@ -902,7 +912,7 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
     }
 
     #take(exchange, { name, data }) {
-      const body = JSON.parse(data);
+      const body = parsed(data);
       if (name === "passages") {
         this.#conversation = body.conversation_id;
         exchange.reading = [...new Set(body.passages.map((each) => each.source.title))].slice(0, 4);
@@ -1052,6 +1062,7 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
     #drawCards(exchange, view) {
       const place = (each) => `${each.marker} ${each.passage_id} ${each.offset}`;
       const wanted = exchange.citations.map(place);
+      const question = (each) => `${each.question} ${each.source.id} ${each.turn}`;
       const standing = view.standing ?? [];
       if (!standing.every((each, i) => each === wanted[i])) {
         view.cards.replaceChildren();
@@ -1061,12 +1072,13 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
       for (const citation of exchange.citations.slice(standing.length)) {
         const key = JSON.stringify([citation.speaker, citation.source.id, citation.attribution]);
         if (!view.groups.has(key)) view.groups.set(key, view.cards.appendChild(group(citation)));
-        view.groups.get(key).lastChild.append(this.#card(citation));
+        const among = exchange.citations.slice(0, exchange.citations.indexOf(citation)).map(question);
+        view.groups.get(key).lastChild.append(this.#card(citation, { questionShown: among.includes(question(citation)) }));
       }
       view.standing = wanted;
     }
 
-    #card(citation, nearMiss = false) {
+    #card(citation, { nearMiss = false, questionShown = false } = {}) {
       const props = {
         className: "card",
         onclick: (event) => {
@@ -1090,7 +1102,7 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
         el(
           "div",
           {},
-          citation.question ? asked(citation) : null,
+          citation.question && !questionShown ? asked(citation) : null,
           el("blockquote", { dir: "auto" }, `“${citation.quote}”`),
           el(
             "div",
@@ -1143,7 +1155,7 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
       if (answer.degraded) parts.push(el("p", { className: "note degraded" }, answer.degraded));
       if (answer.near_misses.length) {
         const level = this.#mode === "page" ? "h3" : "h4";
-        const cards = answer.near_misses.map((each) => this.#card(each, true));
+        const cards = answer.near_misses.map((each) => this.#card(each, { nearMiss: true }));
         const title = el(level, {}, "On the record instead");
         parts.push(el("section", { className: "instead" }, title, el("ol", {}, ...cards)));
       }
@@ -1332,7 +1344,6 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
       const list = el("ol", {});
       const full = { className: "full", href: this.#link(citation) };
       if (this.#mode !== "page") Object.assign(full, { target: "_blank", rel: "noopener noreferrer" });
-      const level = this.#mode === "page" ? "h2" : "h3";
       const about = [capital(source.kind), written(source.date)].filter(Boolean).join(" · ");
       const head = el(
         "header",
@@ -1341,7 +1352,7 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
           "div",
           {},
           el("p", { className: "kind" }, about),
-          el(level, { className: "title", id: "title", dir: "auto" }, source.title),
+          el("h2", { className: "title", id: "title", dir: "auto" }, source.title),
         ),
         el("a", full, "Read in full"),
         ui.close,
@@ -1511,13 +1522,19 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
     #restore() {
       try {
         const state = JSON.parse(sessionStorage.getItem(this.#key)) ?? { exchanges: [] };
-        this.#exchanges = state.exchanges;
+        for (const exchange of state.exchanges) {
+          if (exchange.state === "asking") exchange.state = "stopped"; // the page was left before the answer was whole
+          this.#exchanges.push(exchange);
+          this.#draw(exchange);
+        }
         this.#conversation = state.conversation ?? null;
         this.#ui.input.value = state.draft ?? "";
       } catch {
+        // Somebody else's, or cut off: better nothing than half of it.
         this.#exchanges = [];
+        this.#views.clear();
+        this.#ui.exchanges.replaceChildren();
       }
-      for (const each of this.#exchanges) if (each.state === "asking") each.state = "stopped";
     }
 
     /**
