@@ -67,6 +67,8 @@ class SlackApi:
             for repeat, each in handlers.items()
         }
         self._bot_id: str | None = None
+        self.drafts_from = 0.0
+        """When the event loop's clock allows the next edit that only shows how far an answer is."""
 
     async def post(self, method: str, repeat: Repeat = "always", **fields: object) -> Mapping[str, Any]:
         """The response to a call. Raises SlackError."""
@@ -110,11 +112,15 @@ class SlackApi:
 
 def _ours(method: str, response: Any) -> SlackError:
     """The SDK's response, or aiohttp's where its body was no JSON."""
-    data: object = getattr(response, "data", None)
-    said: object = data.get("error") if isinstance(data, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     status: int = getattr(response, "status_code", None) or getattr(response, "status", 0)
     try:
         retry_after = float(response.headers.get("Retry-After", 1))
     except ValueError:
         retry_after = 1.0
-    return SlackError(method, said if isinstance(said, str) else "", status, retry_after)
+    return SlackError(method, error_of(response), status, retry_after)
+
+
+def error_of(response: Any) -> str:
+    """What Slack calls an error; empty where the body is no JSON."""
+    data: Any = getattr(response, "data", None)
+    return str(data.get("error", "")) if isinstance(data, dict) else ""  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]

@@ -11,7 +11,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from app.settings import Settings
-from app.slack_api import CALL_SECONDS
+from app.slack_api import CALL_SECONDS, error_of
 from app.slack_ledger import Ledger, LedgerError
 from index.errors import IndexingError
 from index.snapshot import current_folder
@@ -129,8 +129,7 @@ async def _called(settings: Settings, token: str, method: str) -> tuple[dict[str
             response = await client.api_call(method)
         except SlackApiError as error:
             refused: Any = error.response  # pyright: ignore[reportUnknownMemberType]
-            said = refused.data.get("error") if isinstance(refused.data, dict) else None
-            return said or f"HTTP {refused.status_code}"
+            return error_of(refused) or f"HTTP {refused.status_code}"
         except (aiohttp.ClientError, TimeoutError, SlackClientError) as error:
             return type(error).__name__
     header: str = response.headers.get("X-OAuth-Scopes", "")

@@ -76,7 +76,7 @@ class Claim:
     """A question that a worker has for its own.
 
     `parts` are the timestamps of the messages that are known to be in its thread; while the state is `posting` there
-    may be one more. `tries` counts this claim.
+    may be one more. `tries` counts how often somebody began to answer it, and did not come to the end.
     """
 
     question: SlackQuestion
@@ -150,7 +150,7 @@ class Ledger:
         now = time.time()
         with self._file.writing() as db:
             found = db.execute(
-                "UPDATE question SET holder = ?, lease = ?, tries = tries + 1 WHERE key ="
+                "UPDATE question SET holder = ?, lease = ? WHERE key ="
                 " (SELECT key FROM question AS this WHERE state NOT IN ('done', 'refused') AND lease < ? AND NOT EXISTS"
                 "  (SELECT 1 FROM question AS earlier WHERE earlier.team = this.team"
                 "   AND earlier.channel = this.channel AND earlier.thread = this.thread AND earlier.ts < this.ts"
@@ -171,6 +171,10 @@ class Ledger:
                 "UPDATE question SET lease = ? WHERE holder = ? AND state NOT IN ('done', 'refused') AND lease > ?",
                 (time.time() + self._lease_seconds, holder, time.time()),
             )
+
+    def begin_answering(self, key: str, holder: str) -> bool:
+        """To be called before an answer is made, which may be what the process dies of; false as below."""
+        return self._changed("tries = tries + 1", (), key, holder)
 
     def begin_posting(self, key: str, holder: str) -> bool:
         """To be called before a message is posted; false where that must not be, since somebody else has the question,
@@ -199,7 +203,7 @@ class Ledger:
         """Somebody may try again, after so long; `counted` where that it failed is held against the question."""
         with self._file.writing() as db:
             db.execute(
-                "UPDATE question SET holder = NULL, lease = ?, tries = tries - ? WHERE key = ? AND holder = ?"
+                "UPDATE question SET holder = NULL, lease = ?, tries = max(0, tries - ?) WHERE key = ? AND holder = ?"
                 " AND state NOT IN ('done', 'refused')",
                 (time.time() + seconds, 0 if counted else 1, key, holder),
             )
@@ -208,7 +212,7 @@ class Ledger:
         """The holder ends in order: what it had may be taken up at once, unless a message of it may be under way."""
         with self._file.writing() as db:
             db.execute(
-                "UPDATE question SET holder = NULL, lease = 0, tries = tries - 1"
+                "UPDATE question SET holder = NULL, lease = 0, tries = max(0, tries - 1)"
                 " WHERE holder = ? AND state IN ('received', 'shown', 'withdrawn')",
                 (holder,),
             )

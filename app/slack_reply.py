@@ -17,6 +17,8 @@ from app.slack_ledger import Claim
 EVENT_TYPE = "onrecord_answer"
 """The metadata by which a message of ours is known, with the key of its question and the number of the part."""
 POST_TRIES = 5
+DRAFT_SECONDS = 1.0
+"""Between two edits that only show how far answers are, of all answers: Slack counts them together."""
 PAGE = 200
 
 _UNSHOWABLE = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long"})
@@ -67,7 +69,6 @@ class Reply:
         self._question = claim.question
         self._parts = list(claim.parts)
         self._shown: Message | None = None
-        self._quiet_until = 0.0
 
     async def look(self) -> None:
         """Finds what was posted before anybody could write that down."""
@@ -81,12 +82,13 @@ class Reply:
             await self._post(message)
         else:
             await self._go_on()
-            if message == self._shown or loop.time() < self._quiet_until:
+            if message == self._shown or loop.time() < self._api.drafts_from:
                 return
+            self._api.drafts_from = loop.time() + DRAFT_SECONDS
             try:
                 await self._update(0, message, "never")
             except SlackError as error:
-                self._quiet_until = loop.time() + error.retry_after
+                self._api.drafts_from = loop.time() + error.retry_after
         self._shown = message
 
     async def show_last(self, messages: Sequence[Message]) -> None:

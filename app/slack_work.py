@@ -38,8 +38,8 @@ from app.slack_reply import Held, Reply, UnwantedError
 MOST_AT_ONCE = 64
 """Questions that are claimed, each with a message that says so; as many are answered at once as the model takes."""
 ANSWER_TRIES = 3
-MOST_TRIES = 10
-"""Claims of a question whose answer did not come to its end: it may be what the process dies of."""
+MOST_TRIES = 8
+"""Answers that were begun and did not come to their end: the question may be what the process dies of."""
 FIRST_SECONDS = 0.7
 """An answer that is whole by then is posted at once; else there is a message that says what is being done."""
 UPDATE_SECONDS = 1.0
@@ -50,7 +50,14 @@ SLACK_DOWN_SECONDS = 15.0
 # No later try ends otherwise: the place, or the right to write there, is gone.
 _HOPELESS = frozenset(
     {
-        *("account_inactive", "cannot_reply_to_message", "channel_not_found", "ekm_access_denied", "invalid_auth"),
+        *(
+            "account_inactive",
+            "cannot_reply_to_message",
+            "cant_delete_message",
+            "channel_not_found",
+            "ekm_access_denied",
+            "invalid_auth",
+        ),
         *("is_archived", "message_not_found", "missing_scope", "no_permission", "not_authed", "not_in_channel"),
         *("restricted_action", "team_access_not_granted", "thread_not_found", "token_expired", "token_revoked"),
     }
@@ -179,7 +186,7 @@ class SlackWorker:
                     await self.keep(partial(ledger.put_back, key, holder, SLACK_DOWN_SECONDS, counted=False))
                 else:
                     _log.error("slack question put back", key=key, reason=_reason(error), exc_info=error)
-                    await self.keep(partial(ledger.put_back, key, holder, min(60.0, 0.5 * 2**claim.tries)))
+                    await self.keep(partial(ledger.put_back, key, holder, min(60.0, 2.0**claim.tries)))
         except LedgerError as error:  # when the lease has run out, somebody tries again
             _log.error("slack question not kept", key=key, reason=str(error))
 
@@ -218,7 +225,7 @@ class SlackWorker:
             conversation_id=f"slack:{question.team}:{question.channel}:{question.thread}",
             owner=f"slack:{question.team}:{question.channel}",
         )
-        reading = asyncio.create_task(self._read(asked, draft, claim.tries))
+        reading = asyncio.create_task(self._read(claim, asked, draft))
         try:
             await asyncio.wait([reading], timeout=FIRST_SECONDS)
             while not reading.done():
@@ -233,24 +240,35 @@ class SlackWorker:
 
     async def _fixed(self, claim: Claim) -> Message | None:
         """What is said without looking anything up."""
+        said: Message | None = None
         if not claim.question.text:
-            return help_message(await self.suggested())
-        if len(claim.question.text) > MAX_TEXT:
-            return plain_message(TOO_LONG.format(most=f"{MAX_TEXT:,}"))
-        return plain_message(FAILED) if claim.tries >= MOST_TRIES else None
+            said = help_message(await self.suggested())
+        elif len(claim.question.text) > MAX_TEXT:
+            said = plain_message(TOO_LONG.format(most=f"{MAX_TEXT:,}"))
+        elif claim.tries >= MOST_TRIES:
+            said = plain_message(FAILED)
+        if said:
+            await self._begin(claim)
+        return said
 
-    async def _read(self, asked: Asked, draft: _Draft, tries: int) -> Answer | None:
+    async def _begin(self, claim: Claim) -> None:
+        if not await self.keep(partial(self._ledger.begin_answering, claim.question.key, self._holder)):
+            raise UnwantedError
+
+    async def _read(self, claim: Claim, asked: Asked, draft: _Draft) -> Answer | None:
         """The answer; null where none can be made, time and again."""
-        try:
-            async with self._answering, aclosing(self._ask(asked)) as events:
-                async for event in events:
-                    if isinstance(event, Answer):
-                        return event
-                    draft.take(event)
-        except Exception:
-            if tries < ANSWER_TRIES:
-                raise
-            _log.exception("slack question cannot be answered")
+        async with self._answering:
+            await self._begin(claim)
+            try:
+                async with aclosing(self._ask(asked)) as events:
+                    async for event in events:
+                        if isinstance(event, Answer):
+                            return event
+                        draft.take(event)
+            except Exception:
+                if claim.tries + 1 < ANSWER_TRIES:
+                    raise
+                _log.exception("slack question cannot be answered", key=claim.question.key)
         return None
 
     async def _answer_in_private(self, claim: Claim) -> str | None:
@@ -262,7 +280,7 @@ class SlackWorker:
             messages = [fixed]
         else:
             asked = Asked(question.text, owner=f"slack:{question.team}:{question.channel}:{question.user}")
-            given = await self._read(asked, _Draft(None), claim.tries)
+            given = await self._read(claim, asked, _Draft(None))
             if given is None:
                 messages = [plain_message(FAILED)]
             else:

@@ -59,7 +59,10 @@ class Posted:
 
 
 class SlackServer:
-    """A server on 127.0.0.1, in a thread of its own, for as long as it is a context."""
+    """A server on 127.0.0.1, in a thread of its own, for as long as it is a context.
+
+    `trouble` is what happens to the next calls of a method, `chance` says what happens to any other.
+    """
 
     def __init__(self) -> None:
         self.url = ""
@@ -69,6 +72,7 @@ class SlackServer:
         self.responses: list[tuple[str, dict[str, Any]]] = []
         self.acknowledged: list[str] = []
         self.trouble: dict[str, list[Trouble]] = {}
+        self.chance: Callable[[str], Trouble | None] = lambda method: None
         self.scopes = SCOPES
         self._last_ts = time.time()
         self._lock = threading.Lock()
@@ -148,10 +152,10 @@ class SlackServer:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         self.calls.append(Call(method, fields, time.monotonic(), token))
         waiting = self.trouble.get(method, [])
-        trouble = waiting[0] if waiting else None
+        trouble = waiting[0] if waiting else self.chance(method)
         if trouble:
             trouble.times -= 1
-            if trouble.times <= 0:
+            if waiting and trouble.times <= 0:
                 waiting.pop(0)
             await asyncio.sleep(trouble.seconds)
             if trouble.status == 429:

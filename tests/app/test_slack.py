@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from itertools import pairwise
@@ -22,6 +25,7 @@ from tests.slack_workspace import Workspace, event
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.allow_hosts(["127.0.0.1"])]
 
+ROOT = Path(__file__).parent.parent.parent
 OKRS = "what did Beykpour say about OKRs?"
 Open = Callable[..., AbstractContextManager[Workspace]]
 
@@ -355,6 +359,18 @@ def test_without_settings_there_is_no_bot(sample_index: Path, embedder: Embedder
     settings = Settings(index_dir=sample_index, conversations=":memory:", feedback=":memory:")
     with served(create_app(settings, embedder)) as url:
         assert httpx2.post(f"{url}/slack/events", content=b"{}").status_code == 404
+
+
+def test_without_settings_nothing_of_it_is_loaded(tmp_path: Path) -> None:
+    script = (
+        "import sys, app.cli; from pathlib import Path; from app.api import create_app;"
+        "from app.settings import Settings; from index.embed import load_embedder;"
+        f"create_app(Settings(index_dir=Path({str(tmp_path)!r})), load_embedder());"
+        "print([name for name in sys.modules if name.split('.')[0] in ('slack_bolt', 'slack_sdk', 'aiohttp')])"
+    )
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ONRECORD_", "OPENAI_"))}
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=kept, capture_output=True, text=True)
+    assert done.stdout == "[]\n"
 
 
 def test_nothing_of_a_question_is_kept_when_it_is_answered(workspace: Workspace, tmp_path: Path) -> None:

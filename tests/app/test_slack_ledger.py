@@ -36,7 +36,7 @@ def test_a_question_is_received_once(ledger: Ledger) -> None:
     assert ledger.receive(replace(FIRST, text="what else?"), 0) == "known"
     claim = ledger.claim("me")
     assert claim is not None
-    assert (claim.question, claim.state, claim.parts, claim.tries) == (FIRST, "received", (), 1)
+    assert (claim.question, claim.state, claim.parts, claim.tries) == (FIRST, "received", (), 0)
     ledger.finish(FIRST.key, "me")
     assert ledger.receive(FIRST, 0) == "known"
     assert ledger.claim("me") is None
@@ -57,10 +57,11 @@ def test_a_question_has_one_holder(ledger: Ledger) -> None:
 def test_a_dead_holders_question_is_taken_up_as_far_as_it_was(hasty: Ledger) -> None:
     hasty.receive(FIRST, 0)
     assert hasty.claim("dead")
+    assert hasty.begin_answering(FIRST.key, "dead")
     assert hasty.begin_posting(FIRST.key, "dead")
     found = hasty.claim("alive")
     assert found is not None
-    assert (found.state, found.tries) == ("posting", 2)
+    assert (found.state, found.tries) == ("posting", 1)
     assert not hasty.posted(FIRST.key, "dead", ["2.0"])
     assert hasty.posted(FIRST.key, "alive", ["2.0", "3.0"])
     last = hasty.claim("third")
@@ -96,12 +97,13 @@ def test_an_orderly_end_gives_back_all_but_what_may_be_under_way(ledger: Ledger)
         key = f"T1:C1:{number}.0"
         ledger.receive(replace(FIRST, key=key, thread=key, ts=f"{number}.0"), 0)
         ledger.claim("me")
+        ledger.begin_answering(key, "me")
     ledger.begin_posting("T1:C1:1.0", "me")
     ledger.begin_posting("T1:C1:2.0", "me")
     ledger.posted("T1:C1:2.0", "me", ["9.0"])
     ledger.release("me")
     claims = [ledger.claim("next"), ledger.claim("next"), ledger.claim("next")]
-    assert [claim and (claim.question.ts, claim.tries) for claim in claims] == [("0.0", 1), ("2.0", 1), None]
+    assert [claim and (claim.question.ts, claim.tries) for claim in claims] == [("0.0", 0), ("2.0", 0), None]
 
 
 def test_what_is_put_back_waits(ledger: Ledger) -> None:
