@@ -146,7 +146,9 @@ class Ledger:
             )
 
     def claim(self, holder: str) -> Claim | None:
-        """The oldest question that nobody holds and that no earlier one of its thread keeps waiting."""
+        """A question that nobody holds and that no earlier one of its thread keeps waiting: the oldest of those that
+        were tried least, so that one that cannot be answered keeps none from being.
+        """
         now = time.time()
         with self._file.writing() as db:
             found = db.execute(
@@ -155,7 +157,7 @@ class Ledger:
                 "  (SELECT 1 FROM question AS earlier WHERE earlier.team = this.team"
                 "   AND earlier.channel = this.channel AND earlier.thread = this.thread AND earlier.ts < this.ts"
                 "   AND earlier.state NOT IN ('done', 'refused'))"
-                "  ORDER BY ts LIMIT 1)"
+                "  ORDER BY tries, ts LIMIT 1)"
                 " RETURNING key, kind, team, channel, thread, ts, user, text, reply_url, state, parts, tries",
                 (holder, now + self._lease_seconds, now),
             ).fetchall()

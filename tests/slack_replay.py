@@ -26,6 +26,8 @@ from tests.slack_server import BOT_TOKEN, BOT_USER, SIGNING_SECRET, SlackServer,
 from tests.slack_workspace import Workspace, event
 
 ROOT = Path(__file__).parent.parent
+LIFE_SECONDS = (1.0, 8.0)
+"""So long the bot lives, at least and at most, before it is killed."""
 ACK_SECONDS = 3.0
 """So long Slack waits before it takes a delivery for failed."""
 KINDS: tuple[tuple[str, ...], ...] = (("app_mention",), ("app_mention", "message"), ("message", "app_mention"))
@@ -184,7 +186,7 @@ class Replay:
                 part = bodies[number * share :] if last else bodies[number * share : (number + 1) * share]
                 sent = [senders.submit(self._until_acknowledged, workspace, body) for body in part]
                 if not last:
-                    time.sleep(self._chance.uniform(0.3, 3.0))
+                    time.sleep(self._chance.uniform(*LIFE_SECONDS))
                     open_at_kills.append(self._open())
                     bot.kill()
                     bot.start()
