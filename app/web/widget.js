@@ -5,7 +5,7 @@
  *   <script src="https://host/widget.js" async></script> <on-record-chat></on-record-chat>   the chat where it stands
  *
  * Attributes of the element: `heading`, its title; `server`, where the archive is (the script's own host if not given);
- * `mode="page"`, the whole window with filters. Methods: `ask(question, {speaker, source})`, `clear()`.
+ * `mode="page"`, the whole window with filters. Methods: `ask(question, {speaker, source})`, `stop()`, `clear()`.
  * Event: `on-record-change`; its `detail` has the last `question` and a `link` to it, or is null after a new beginning.
  *
  * A page may set these properties on the element, or on `:root`; where it does, also for dark (prefers-color-scheme):
@@ -655,7 +655,7 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
       ui.chat = el("div", { className: "chat" }, this.#talk(heading), ui.live);
       ui.root = el("div", { className: `root in-${this.#mode}`, lang: "en", dir: "ltr" });
       ui.root.append(this.#mode === "launcher" ? this.#launcher(heading) : ui.chat);
-      ui.root.addEventListener("keydown", (event) => this.#key_(event));
+      ui.root.addEventListener("keydown", (event) => this.#rootKey(event));
       const shadow = this.attachShadow({ mode: "open" });
       shadow.adoptedStyleSheets = [sheet];
       shadow.append(ui.root);
@@ -670,7 +670,7 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
       ui.renew = el("button", { type: "button", onclick: () => this.clear() }, "New", rest);
       ui.bar = el("header", { className: "bar" }, ui.brand, ui.renew);
       if (this.#mode === "page") ui.renew.before(el("a", { href: this.#server.address("sources") }, "Sources"));
-      ui.holds = el("p", { className: "column holds" });
+      ui.holds = el("div", { className: "column holds" });
       ui.suggested = el("ul", { className: "suggested", "aria-label": "Questions to begin with" });
       ui.exchanges = el("div", { className: "column" });
       const label = { role: "log", "aria-label": "Conversation", "aria-live": "off", tabIndex: 0 };
@@ -819,7 +819,8 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
         else await this.#holdings();
       } catch (error) {
         this.#welcomed = false;
-        ui.holds.textContent = error.message;
+        const again = el("button", { type: "button", className: "solid", onclick: () => this.#welcome() }, "Try again");
+        ui.holds.replaceChildren(el("p", {}, error.message), again);
       }
       if (this.#mode === "page" && !this.#exchanges.length) ui.input.focus({ preventScroll: true });
     }
@@ -843,8 +844,9 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
         this.#server.json("v1/sources"),
       ]);
       this.#sources = new Map(sources.map((each) => [each.id, each.title]));
-      this.#ui.speaker.append(...speakers.map(({ name }) => el("option", { value: name }, name)));
-      this.#ui.source.append(...sources.map(({ id, title }) => el("option", { value: id }, title)));
+      const fill = (select, options) => select.replaceChildren(select.options[0], ...options);
+      fill(this.#ui.speaker, speakers.map(({ name }) => el("option", { value: name }, name)));
+      fill(this.#ui.source, sources.map(({ id, title }) => el("option", { value: id }, title)));
       this.#limit(this.#filters);
     }
 
@@ -871,9 +873,7 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
 
     #write(text) {
       this.#ui.input.value = text;
-      this.#recalled = 0;
-      this.#fitInput();
-      this.#save();
+      this.#typed();
     }
 
     async #run(exchange) {
@@ -887,6 +887,7 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
       try {
         for await (const events of this.#server.stream("v1/ask", { body, signal: asking.signal })) {
           for (const event of events) this.#take(exchange, event);
+          if (exchange.state === "done") break; // what is kept must not wait for the connection to be closed
           if (events.length) this.#draw(exchange);
         }
         if (exchange.state === "asking") throw trouble("The answer broke off.");
@@ -997,7 +998,7 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
       const only = [exchange.speaker, this.#sources.get(exchange.source) ?? exchange.source].filter(Boolean);
       view.scope.textContent = only.length ? `Only ${only.join(" · ")}` : "";
       view.scope.hidden = !only.length;
-      const understood = this.#understood(exchange);
+      const understood = understoodAs(exchange);
       view.understood.textContent = understood ? `Understood as: ${understood}` : "";
       view.understood.hidden = !understood;
       this.#drawCards(exchange, view);
@@ -1007,14 +1008,6 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
         view.finished = finished;
         view.tail.replaceChildren(...this.#tail(exchange));
       }
-    }
-
-    #understood({ question, answer }) {
-      const reading = answer?.reading;
-      if (!reading) return "";
-      if (reading.question !== question) return reading.question;
-      // The answer's own first line says already as whom a name was read.
-      return "";
     }
 
     #drawProse(exchange, view) {
@@ -1441,7 +1434,7 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
 
     // -- Keys --------------------------------------------------------------------------------------------------------
 
-    #key_(event) {
+    #rootKey(event) {
       if (event.key !== "Escape" || event.isComposing) return;
       if (this.#escape()) {
         event.preventDefault();
@@ -1490,7 +1483,7 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
     #typed() {
       this.#recalled = 0;
       this.#fitInput();
-      this.#save();
+      this.#store("draft", this.#ui.input.value);
     }
 
     // -- Small things ------------------------------------------------------------------------------------------------
@@ -1508,27 +1501,30 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
     /** Kept for this tab only, so that two tabs never write over one another; the oldest goes where room is short. */
     #save() {
       const kept = this.#exchanges.map((each) => ({ ...each, reading: [] }));
-      for (; ; kept.shift()) {
-        try {
-          const state = { conversation: this.#conversation, exchanges: kept, draft: this.#ui.input.value };
-          sessionStorage.setItem(this.#key, JSON.stringify(state));
-          return;
-        } catch {
-          if (!kept.length) return; // no storage here: the conversation lives as long as the page
-        }
+      while (!this.#store("conversation", { id: this.#conversation, exchanges: kept }) && kept.length) kept.shift();
+    }
+
+    /** False where there is no room, or no storage at all: then the conversation lives as long as the page. */
+    #store(name, value) {
+      try {
+        sessionStorage.setItem(`${this.#key}:${name}`, JSON.stringify(value));
+        return true;
+      } catch {
+        return false;
       }
     }
 
     #restore() {
       try {
-        const state = JSON.parse(sessionStorage.getItem(this.#key)) ?? { exchanges: [] };
-        for (const exchange of state.exchanges) {
+        const stored = (name) => JSON.parse(sessionStorage.getItem(`${this.#key}:${name}`));
+        this.#ui.input.value = stored("draft") ?? "";
+        const { id, exchanges } = stored("conversation") ?? { id: null, exchanges: [] };
+        for (const exchange of exchanges) {
           if (exchange.state === "asking") exchange.state = "stopped"; // the page was left before the answer was whole
           this.#exchanges.push(exchange);
           this.#draw(exchange);
         }
-        this.#conversation = state.conversation ?? null;
-        this.#ui.input.value = state.draft ?? "";
+        this.#conversation = id;
       } catch {
         // Somebody else's, or cut off: better nothing than half of it.
         this.#exchanges = [];
@@ -1558,6 +1554,14 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
     return { question: answer?.reading?.question ?? question, speaker, source };
   }
 
+  /** How a question was understood, where that is not what it says; answers in quotations tell of names themselves. */
+  function understoodAs({ question, answer }) {
+    const reading = answer?.reading;
+    if (!reading) return "";
+    if (reading.question !== question) return reading.question;
+    return answer.answerer === "llm" ? (reading.speaker ?? "") : "";
+  }
+
   function parameters({ question, speaker, source }) {
     const named = { q: question, speaker, source };
     return new URLSearchParams(Object.entries(named).filter(([, value]) => value)).toString();
@@ -1583,7 +1587,7 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
   const dotted = (parts) => parts.filter(Boolean).flatMap((part, i) => (i ? ["\u00a0· ", part] : [part]));
 
   function group({ speaker, source, attribution }) {
-    const inferred = speaker && attribution === "inferred" ? el("span", { className: "inferred" }, " (inferred)") : null;
+    const inferred = speaker && attribution === "inferred" ? el("span", { className: "inferred" }, " (speaker inferred)") : null;
     if (inferred) inferred.title = "The document does not name the speaker; this follows from a description of it.";
     const name = speaker && el("span", {}, speakerName(speaker), inferred);
     const head = el("header", {}, ...dotted([name, el("bdi", {}, source.title), written(source.date)]));
