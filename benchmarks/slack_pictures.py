@@ -33,7 +33,7 @@ PICTURES = {
     "slack-no-answer": "what did Elon Musk say about rockets?",
 }
 LONG = "what is said about products?"
-LONG_PASSAGES = 40
+LONG_PASSAGES = 30
 # Thumbs, for machines without pictures of them (https://fonts.google.com/icons, Apache-2.0).
 _UP = (
     "M1 21h4V9H1v12zm22-11c0-1.1-.9-2-2-2h-6.31l.95-4.57.03-.32c0-.41-.17-.79-.44-1.06L14.17 1 7.59 7.59C7.22 7.95 7"

@@ -30,6 +30,7 @@ LIFE_SECONDS = (1.0, 8.0)
 """So long the bot lives, at least and at most, before it is killed."""
 ACK_SECONDS = 3.0
 """So long Slack waits before it takes a delivery for failed."""
+MOST_AT_ONCE = 64
 KINDS: tuple[tuple[str, ...], ...] = (("app_mention",), ("app_mention", "message"), ("message", "app_mention"))
 QUESTIONS = ("what did Beykpour say about OKRs?", "why did Periscope fail?", "what is the build trap?")
 
@@ -180,11 +181,15 @@ class Replay:
         """All deliveries, in step with the kills; the questions that were open at each of those."""
         open_at_kills: list[int] = []
         share = len(bodies) // (self._kills + 1)
-        with ThreadPoolExecutor(8) as senders:
+        with ThreadPoolExecutor(MOST_AT_ONCE) as senders:
             for number in range(self._kills + 1):
                 last = number == self._kills
                 part = bodies[number * share :] if last else bodies[number * share : (number + 1) * share]
-                sent = [senders.submit(self._until_acknowledged, workspace, body) for body in part]
+                delays = [self._chance.uniform(0, LIFE_SECONDS[1]) for _ in part]
+                sent = [
+                    senders.submit(self._until_acknowledged, workspace, *each)
+                    for each in zip(delays, part, strict=True)
+                ]
                 if not last:
                     time.sleep(self._chance.uniform(*LIFE_SECONDS))
                     open_at_kills.append(self._open())
@@ -195,9 +200,10 @@ class Replay:
                         each.result()
         return open_at_kills
 
-    def _until_acknowledged(self, workspace: Workspace, body: dict[str, Any]) -> None:
+    def _until_acknowledged(self, workspace: Workspace, delay: float, body: dict[str, Any]) -> None:
         """As Slack does it, but with shorter pauses, and not only three times."""
         attempt = 0
+        time.sleep(delay)
         while True:
             headers = {"X_Slack_Retry_Num": str(attempt), "X_Slack_Retry_Reason": "http_error"} if attempt else {}
             began = time.monotonic()
