@@ -24,6 +24,7 @@ MOST_OF_MESSAGE = 10_000
 """Characters of all blocks of a message; Slack refuses more than some 13,000."""
 LONGEST_URL = 3000
 LONGEST_TITLE = 100
+LONGEST_WHERE = 250
 SHOWN_TITLES = 4
 
 RATE_UP, RATE_DOWN, SHARE, OPEN = "rate_up", "rate_down", "share", "open_transcript"
@@ -174,7 +175,7 @@ def _cited(citation: Citation, public_url: str | None, lead: str, answer: str) -
         if citation.attribution == "inferred":
             elements.append(_text(" (inferred)", italic=True))
         elements.append(_text(" · "))
-    where = _cut(citation.timestamp or citation.locator or "", LONGEST_TITLE)
+    where = _cut(citation.timestamp or citation.locator or "", LONGEST_WHERE)
     title = _cut(citation.source.title, LONGEST_TITLE) or citation.source.id
     address = _address(citation, public_url)
     if where:
