@@ -332,7 +332,8 @@ a:hover { text-decoration-color: currentColor }
 .chat.wide.open { grid-template-columns: minmax(0, 1fr) minmax(340px, 42%) }
 .talk { display: flex; flex-direction: column; min-height: 0; min-width: 0 }
 .bar { display: flex; align-items: center; gap: 4px 20px; padding: 10px 20px; border-bottom: 1px solid var(--line) }
-.in-page .bar { padding-left: max(24px, env(safe-area-inset-left)); padding-right: max(24px, env(safe-area-inset-right));
+.in-page .bar { padding-left: max(24px, env(safe-area-inset-left));
+  padding-right: max(24px, env(safe-area-inset-right));
   padding-top: max(12px, env(safe-area-inset-top)) }
 .brand { display: flex; align-items: center; gap: .45em; margin-right: auto; font: 600 1.15em/1.3 var(--serif);
   min-width: 0; overflow-wrap: anywhere }
@@ -343,7 +344,8 @@ a:hover { text-decoration-color: currentColor }
 .bar .close, .evidence .close { justify-content: center; width: 32px; height: 32px; margin-right: -8px; font-size: 1em }
 
 .log { flex: 1; min-height: 0; overflow-y: auto; overscroll-behavior: contain; position: relative;
-  container-type: size; overflow-anchor: none; scrollbar-gutter: stable both-edges; scrollbar-width: thin; outline-offset: -3px }
+  container-type: size; overflow-anchor: none; scrollbar-gutter: stable both-edges; scrollbar-width: thin;
+  outline-offset: -3px }
 .column { max-width: 720px; margin: 0 auto; padding: 0 20px }
 .wide .column { padding: 0 32px }
 
@@ -375,8 +377,10 @@ a:hover { text-decoration-color: currentColor }
 .body p { font-size: 1.0625em; line-height: 1.6; overflow-wrap: anywhere; text-wrap: pretty }
 .body p + p { margin-top: .6em }
 .reading { color: var(--muted); font-size: .9375em }
-.reading li { font-family: var(--serif); overflow: hidden; text-overflow: ellipsis; white-space: nowrap; padding: 2px 0 }
-.exchange.asking .reading .dot, .exchange.asking .body > p:last-of-type::after, .asking .brand .dot { animation: breathe 1.6s infinite }
+.reading li { font-family: var(--serif);
+  overflow: hidden; text-overflow: ellipsis; white-space: nowrap; padding: 2px 0 }
+.exchange.asking .reading .dot, .exchange.asking .body > p:last-of-type::after, .asking .brand .dot {
+  animation: breathe 1.6s infinite }
 .exchange.asking .body > p:last-of-type::after { content: ""; display: inline-block; width: .5em; height: .5em;
   border-radius: 50%; background: var(--accent); margin-left: .35em }
 .reading .dot { margin-right: .6em }
@@ -397,6 +401,7 @@ a:hover { text-decoration-color: currentColor }
 .card { position: relative; display: flex; gap: 12px; padding: 12px 12px 8px 14px; margin-top: 6px; cursor: pointer;
   border-left: 3px solid var(--edge); border-left-color: oklch(var(--voice) var(--hue));
   border-radius: 0 var(--radius) var(--radius) 0 }
+.card + .card { margin-top: 0 }
 .card:not([style]) { border-left-color: var(--edge) }
 .card:hover, .card.lit, .card.shown { background: color-mix(in srgb, var(--ink) 5%, var(--paper)) }
 .card > div { flex: 1; min-width: 0 }
@@ -407,7 +412,8 @@ blockquote { font: 1.1875em/1.5 var(--serif); overflow-wrap: anywhere; hanging-p
   font-size: .8125em; color: var(--muted); min-height: 28px; margin-top: 4px }
 .foot .place { overflow-wrap: anywhere; min-width: 0; padding: 3px 0 }
 .time { font-variant-numeric: tabular-nums }
-a.time { display: inline-flex; align-items: center; gap: .4em; color: var(--ink); text-decoration: none; min-height: 24px }
+a.time { display: inline-flex; align-items: center; gap: .4em; color: var(--ink); text-decoration: none;
+  min-height: 24px }
 a.time:hover { text-decoration: underline; color: var(--accent) }
 .time .icon { font-size: .8em }
 .copy { display: flex; gap: 2px; margin-left: -6px }
@@ -449,8 +455,8 @@ a.time:hover { text-decoration: underline; color: var(--accent) }
 .rate [aria-pressed=true] .icon { fill: currentColor }
 .word { display: flex; flex-wrap: wrap; align-items: center; gap: 6px 8px; margin-top: 8px; font-size: .875em;
   color: var(--muted) }
-.word input { flex: 1 1 12em; min-width: 0; min-height: 36px; padding: 0 10px; color: var(--ink); font-size: max(16px, 1em);
-  background: var(--surface); border: 1px solid var(--edge); border-radius: 7px }
+.word input { flex: 1 1 12em; min-width: 0; min-height: 36px; padding: 0 10px; color: var(--ink);
+  font-size: max(16px, 1em); background: var(--surface); border: 1px solid var(--edge); border-radius: 7px }
 
 /* The question being written. */
 .composer { border-top: 1px solid var(--line); overflow: hidden; scrollbar-gutter: stable both-edges;
@@ -491,8 +497,8 @@ select.set { font-weight: 600 }
 .turn .time { color: var(--muted); font-size: .9em }
 .turn p { font: 1.0625em/1.6 var(--serif); white-space: pre-line; overflow-wrap: anywhere; max-width: 68ch }
 .turn.cited p { font-size: 1.125em }
-mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 2px; -webkit-box-decoration-break: clone;
-  box-decoration-break: clone; scroll-margin: 30vh 0 }
+mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 2px;
+  -webkit-box-decoration-break: clone; box-decoration-break: clone; scroll-margin: 30vh 0 }
 .more { display: block; width: 100%; min-height: 36px; text-align: center; font-size: .875em; color: var(--muted);
   border-radius: 6px }
 .more:hover { color: var(--ink); text-decoration: underline }
@@ -516,7 +522,8 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
   right: calc(env(safe-area-inset-right) + var(--on-record-offset, 20px));
   bottom: calc(env(safe-area-inset-bottom) + var(--on-record-offset, 20px) + 60px);
   width: min(26.5em, 100vw - 40px); height: min(42em, 100dvh - 110px); max-width: none; max-height: none;
-  background: var(--paper); border: 1px solid var(--edge); border-radius: 14px; box-shadow: 0 10px 50px rgb(0 0 0 / .22) }
+  background: var(--paper); border: 1px solid var(--edge); border-radius: 14px;
+  box-shadow: 0 10px 50px rgb(0 0 0 / .22) }
 .panel:not([open]) { display: none }
 .panel.full-screen { inset: var(--top, 0px) 0 auto; width: 100%; height: var(--viewport, 100dvh); border: 0;
   border-radius: 0; padding: env(safe-area-inset-top) env(safe-area-inset-right) 0 env(safe-area-inset-left) }
@@ -528,7 +535,8 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
   @keyframes rise { from { transform: translateY(16px) } }
 }
 @media (prefers-reduced-motion: reduce) {
-  .exchange.asking .reading .dot, .exchange.asking .body > p:last-of-type::after, .asking .brand .dot { animation: none }
+  .exchange.asking .reading .dot, .exchange.asking .body > p:last-of-type::after, .asking .brand .dot {
+    animation: none }
 }
 .slim .rest { position: absolute; clip-path: inset(50%); white-space: nowrap }
 .slim .bar { gap: 4px 14px; padding-left: 16px; padding-right: 12px }
@@ -546,8 +554,8 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
   .root { --paper: #fff; --surface: #fff; --ink: #000; --muted: #444; --line: #bbb; --accent: #000; --voice: .35 .08 }
   .chat, .log, .talk, .exchange:last-child { display: block !important; height: auto !important; min-height: 0;
     overflow: visible; border: 0; container-type: normal }
-  .evidence, .scrim, .composer, .suggested, .bar > :not(.brand), .after, .word, .copy, .solid, .launcher
-    { display: none !important }
+  .evidence, .scrim, .composer, .suggested, .bar > :not(.brand), .after, .word, .foot > :not(.place), .solid,
+  .launcher { display: none !important }
   .card { break-inside: avoid; background: none !important }
   .group > header { break-after: avoid }
   .marker { color: #000 !important; background: none !important; border-color: #777 !important }
@@ -707,7 +715,8 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
     #filterFields() {
       const field = (name, all) => {
         const onchange = () => this.#limit({ ...this.#filters, [name]: this.#ui[name].value || null });
-        this.#ui[name] = el("select", { onchange, "aria-label": `Only this ${name}` }, el("option", { value: "" }, all));
+        const props = { onchange, "aria-label": `Only this ${name}` };
+        this.#ui[name] = el("select", props, el("option", { value: "" }, all));
         return el("label", {}, this.#ui[name]);
       };
       return el("div", { className: "filters" }, field("speaker", "Everybody"), field("source", "All sources"));
@@ -1048,8 +1057,8 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
       const said = [citation.speaker, where(citation)].filter(Boolean).join(", ");
       const label = `${citation.marker}: ${said || citation.source.title}. Read in the ${citation.source.kind}`;
       const onclick = (event) => this.#openEvidence(citation, event.currentTarget);
-      const props = { type: "button", className: "marker", "aria-label": label, "data-marker": citation.marker, onclick };
-      return el("button", props, String(citation.marker));
+      const props = { type: "button", className: "marker", "data-marker": citation.marker };
+      return el("button", { ...props, "aria-label": label, onclick }, String(citation.marker));
     }
 
     #drawCards(exchange, view) {
@@ -1066,7 +1075,8 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
         const key = JSON.stringify([citation.speaker, citation.source.id, citation.attribution]);
         if (!view.groups.has(key)) view.groups.set(key, view.cards.appendChild(group(citation)));
         const among = exchange.citations.slice(0, exchange.citations.indexOf(citation)).map(question);
-        view.groups.get(key).lastChild.append(this.#card(citation, { questionShown: among.includes(question(citation)) }));
+        const questionShown = among.includes(question(citation));
+        view.groups.get(key).lastChild.append(this.#card(citation, { questionShown }));
       }
       view.standing = wanted;
     }
@@ -1085,7 +1095,7 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
       const label = ["In context", citation.speaker, where(citation)].filter(Boolean).join(", ");
       const title = el("bdi", {}, citation.source.title);
       const about = nearMiss
-        ? [citation.speaker && speakerName(citation.speaker), title, place(citation), written(citation.source.date)]
+        ? [saidBy(citation), title, place(citation), written(citation.source.date)]
         : [place(citation)];
       const context = el("button", { type: "button", "aria-label": label, onclick: open }, "In context");
       const card = el(
@@ -1180,38 +1190,32 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
       return [el("div", { className: "after" }, ...tools), word];
     }
 
-    /** Sends a rating at once, and then offers to add a word to it. */
+    /** Sends a rating at once, and then offers to add a word to it, which is sent in its place. */
     async #rate(exchange, rating, rate, word) {
-      const thanks = el("span", {}, "Thank you.");
-      const send = async (comment) => {
-        const body = { answer_id: exchange.answer.id, rating, comment };
-        try {
-          await this.#server.json("v1/feedback", { body });
-          return true;
-        } catch (error) {
-          const again = el("button", { type: "submit" }, "Send again");
-          word.onsubmit = (event) => (event.preventDefault(), this.#rate(exchange, rating, rate, word));
-          word.replaceChildren(el("span", {}, `Not sent. ${error.message}`), again);
-          word.hidden = false;
-          this.#say(`Not sent. ${error.message}`);
-          return false;
-        }
-      };
       exchange.rating = rating;
       for (const each of rate.children) each.setAttribute("aria-pressed", String(each.dataset.rating === rating));
       this.#save();
-      if (!(await send(null))) return;
-      const input = el("input", { maxLength: 1000, dir: "auto", placeholder: "A word on that?", "aria-label": "A word on that, if you like" });
-      word.onsubmit = async (event) => {
-        event.preventDefault();
-        const comment = input.value.trim();
-        if (comment && !(await send(comment))) return;
-        word.replaceChildren(thanks);
-        this.#say("Thank you.");
+      const thanks = () => el("span", {}, "Thank you.");
+      const props = { maxLength: 1000, dir: "auto", placeholder: "A word on that?" };
+      const input = el("input", { ...props, "aria-label": "A word on that, if you like" });
+      const send = async (comment, sent) => {
+        const body = { answer_id: exchange.answer.id, rating, comment };
+        try {
+          await this.#server.json("v1/feedback", { body });
+          word.replaceChildren(...sent);
+          this.#say("Thank you.");
+        } catch (error) {
+          const again = el("button", { type: "button", onclick: () => send(comment, sent) }, "Send again");
+          word.replaceChildren(el("span", {}, `Not sent. ${error.message}`), again);
+          this.#say(`Not sent. ${error.message}`);
+        }
+        word.hidden = false;
       };
-      word.replaceChildren(thanks, input, el("button", { type: "submit", className: "solid" }, "Send"));
-      word.hidden = false;
-      this.#say("Thank you. You may add a word on that.");
+      word.onsubmit = (event) => {
+        event.preventDefault();
+        send(input.value.trim() || null, [thanks()]);
+      };
+      await send(null, [thanks(), input, el("button", { type: "submit", className: "solid" }, "Send")]);
     }
 
     // -- Copying -----------------------------------------------------------------------------------------------------
@@ -1426,10 +1430,10 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
     /** Marks the card whose place is open beside it. */
     #markShown() {
       for (const card of this.#ui.exchanges.querySelectorAll(".card.shown")) card.classList.remove("shown");
-      const { opener } = this.#evidence ?? {};
-      const marker = opener?.dataset.marker;
-      const card = opener?.closest(".card") ?? opener?.closest(".exchange")?.querySelector(`li[data-marker="${marker}"]`);
-      card?.classList.add("shown");
+      const opener = this.#evidence?.opener;
+      if (!opener) return;
+      const twin = `li[data-marker="${opener.dataset.marker}"]`;
+      (opener.closest(".card") ?? opener.closest(".exchange").querySelector(twin))?.classList.add("shown");
     }
 
     // -- Keys --------------------------------------------------------------------------------------------------------
@@ -1586,11 +1590,18 @@ mark { color: inherit; background: var(--mark); padding: .1em 0; border-radius: 
   /** What there is of the parts, with dots between; a dot begins no line. */
   const dotted = (parts) => parts.filter(Boolean).flatMap((part, i) => (i ? ["\u00a0· ", part] : [part]));
 
-  function group({ speaker, source, attribution }) {
-    const inferred = speaker && attribution === "inferred" ? el("span", { className: "inferred" }, " (speaker inferred)") : null;
-    if (inferred) inferred.title = "The document does not name the speaker; this follows from a description of it.";
-    const name = speaker && el("span", {}, speakerName(speaker), inferred);
-    const head = el("header", {}, ...dotted([name, el("bdi", {}, source.title), written(source.date)]));
+  /** Whose words they are, and whether the document itself says so; null for nobody's. */
+  function saidBy({ speaker, attribution }) {
+    if (!speaker) return null;
+    const title = "The document does not name the speaker; this follows from a description of it.";
+    const guessed = attribution === "inferred";
+    const inferred = guessed ? el("span", { className: "inferred", title }, " (speaker inferred)") : null;
+    return el("span", {}, speakerName(speaker), inferred);
+  }
+
+  function group(citation) {
+    const { title, date } = citation.source;
+    const head = el("header", {}, ...dotted([saidBy(citation), el("bdi", {}, title), written(date)]));
     return el("section", { className: "group" }, head, el("ol", {}));
   }
 
