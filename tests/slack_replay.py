@@ -26,8 +26,6 @@ from tests.slack_server import BOT_TOKEN, BOT_USER, SIGNING_SECRET, SlackServer,
 from tests.slack_workspace import Workspace, event
 
 ROOT = Path(__file__).parent.parent
-LIFE_SECONDS = (1.0, 8.0)
-"""So long the bot lives, at least and at most, before it is killed."""
 ACK_SECONDS = 3.0
 """So long Slack waits before it takes a delivery for failed."""
 MOST_AT_ONCE = 64
@@ -107,11 +105,15 @@ class Bot:
 class Replay:
     """So many deliveries of questions, to a bot that is killed so many times on the way."""
 
-    def __init__(self, folder: Path, index: Path, *, deliveries: int, kills: int, seed: int = 1) -> None:
+    def __init__(
+        self, folder: Path, index: Path, *, deliveries: int, kills: int, life: float = 8.0, seed: int = 1
+    ) -> None:
+        """`life` is how many seconds the bot lives at most, and at least an eighth of it."""
         self._folder = folder
         self._index = index
         self._wanted = deliveries
         self._kills = kills
+        self._life = life
         self._chance = random.Random(seed)
         self._retries = 0
         self._troubles = 0
@@ -185,13 +187,13 @@ class Replay:
             for number in range(self._kills + 1):
                 last = number == self._kills
                 part = bodies[number * share :] if last else bodies[number * share : (number + 1) * share]
-                delays = [self._chance.uniform(0, LIFE_SECONDS[1]) for _ in part]
+                delays = [self._chance.uniform(0, self._life) for _ in part]
                 sent = [
                     senders.submit(self._until_acknowledged, workspace, *each)
                     for each in zip(delays, part, strict=True)
                 ]
                 if not last:
-                    time.sleep(self._chance.uniform(*LIFE_SECONDS))
+                    time.sleep(self._chance.uniform(self._life / 8, self._life))
                     open_at_kills.append(self._open())
                     bot.kill()
                     bot.start()

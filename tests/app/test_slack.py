@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from app.api import create_app
 from app.settings import Settings
 from app.slack_blocks import FAILED, HELP, LOOKING, NOT_HERE, RATED, TOO_MANY, TOO_OLD
 from index.embed import Embedder
-from tests.chat_server import MODEL, ChatServer, Reply
+from tests.chat_server import MODEL, ChatServer, Messages, Reply
 from tests.serving import served
 from tests.slack_server import BOT_ID, BOT_TOKEN, BOT_USER, SIGNING_SECRET, TEAM, Posted, SlackServer, Trouble
 from tests.slack_workspace import Workspace, event
@@ -285,15 +285,28 @@ def test_whoever_asks_too_much_is_told_once(open_bot: Open) -> None:
 
 
 def test_an_answer_that_takes_its_time_is_shown_as_it_comes(open_bot: Open, chat_server: ChatServer) -> None:
-    text = "Beykpour finds OKRs unhelpful at the limit [1]. "
-    chat_server.otherwise = Reply([*text, *"And more is to come [1]."], seconds=0.05)
+    written_out: list[str] = []
+
+    def model(messages: Messages) -> str:
+        cited = re.findall(r"^\[(\d+)\] .*OKRs", messages[1]["content"], re.MULTILINE)[:1]
+        sentences = ("Kayvon Beykpour warns of OKRs.", "OKRs alone are unhelpful, he says.")
+        drafted = [{"cites": [int(number) for number in cited], "text": text} for text in sentences]
+        written_out.append(json.dumps({"answered": True, "sentences": drafted}))
+        return written_out[-1]
+
+    chat_server.script = [model]
     with open_bot(llm_model=MODEL, openai_base_url=chat_server.url) as workspace:
+        settled(workspace)
+        chat_server.script = [Reply(written_out[0], seconds=0.03)]
+        before = len(workspace.slack.calls)
         posted = answer(workspace, workspace.asks(OKRS))
     assert "Reading: Kayvon Beykpour: insights by skill" in posted.texts[0].replace("\u2060", "")
-    updates = [call.at for call in workspace.slack.of("chat.update")]
-    assert len(workspace.slack.of("chat.postMessage")) == 1
-    assert updates
-    assert all(later - earlier > 0.9 for earlier, later in pairwise(updates[:-1]))
+    assert any("warns of OKRs" in text and "unhelpful" not in text for text in posted.texts[1:-1])
+    assert posted.text.endswith("Kayvon Beykpour warns of OKRs. [1] OKRs alone are unhelpful, he says. [1]")
+    calls = workspace.slack.calls[before:]
+    [first] = [call.at for call in calls if call.method == "chat.postMessage"]
+    updates = [call.at for call in calls if call.method == "chat.update"]
+    assert len(updates) <= updates[-1] - first + 2  # one a second, and the last
 
 
 @pytest.mark.parametrize(
