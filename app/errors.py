@@ -4,6 +4,9 @@ AnswerError
 ├── UnknownFilterError    a question is limited to a speaker or source that the index does not hold
 ├── EvaluationError       a question set cannot be read (`app/question_set.py`): file, line, field
 ├── ConversationError     conversations cannot be kept (`app/conversation.py`)
+├── FeedbackError         feedback cannot be kept (`app/feedback.py`)
+├── LedgerError           what Slack delivers cannot be written down (`app/slack_ledger.py`)
+├── SlackError            Slack cannot be reached, or refuses (`app/slack_api.py`)
 ├── ModelSettingError     a language model cannot be opened with what is set
 └── ModelError            a language model gave no answer (`app/llm.py`)
     ├── KeyRefusedError         401, 403
