@@ -163,7 +163,7 @@ def test_a_page_that_may_not_ask_is_told_so(
 def test_style_that_unsets_everything_does_nothing(archive: Any, elsewhere: Any, new_page: Callable[..., Page]) -> None:
     looks = []
     for style in ("", f"<style>{HOSTILE_STYLE}</style>"):
-        page = new_page()
+        page = new_page(reduced_motion="reduce")  # nothing is measured on its way
         opened(page, elsewhere.put("/", with_launcher(archive, head=style)))
         answer = ask(page, HARBOUR_QUESTION)
         expect(card(answer, HARBOUR)).to_be_visible()
