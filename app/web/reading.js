@@ -38,7 +38,7 @@ export function inWords(error) {
     return ["No connection", "The server could not be reached, or its answer broke off. Nothing is wrong with the link."];
   }
   if (error.status === 503) {
-    return ["The archive is not ready yet", `There is nothing to read until it has been indexed. ${error.message}`];
+    return ["The archive is not ready yet", `There is nothing to read until it has been indexed. The server says: ${error.message}`];
   }
   return ["Something went wrong", error.message || `The server answered with status ${error.status}.`];
 }

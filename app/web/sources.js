@@ -1,7 +1,7 @@
 /** The list of what the archive holds, with a search that narrows it while one types. The address keeps the search. */
 
 import {
-  counted, dateInWords, element, get, inWords, kindInWords, namesInWords, showState, tryAgain, words,
+  counted, dateInWords, element, get, inWords, kindInWords, namesInWords, number, showState, tryAgain, words,
 } from "/web/reading.js";
 
 const at = (name) => document.getElementById(name);
@@ -66,7 +66,7 @@ function show() {
   page.list.hidden = !kept.length;
   page.nothing.hidden = kept.length > 0;
   page.missed.textContent = kept.length ? "" : `No title or speaker here matches “${page.search.value.trim()}”.`;
-  page.tally.textContent = wanted.length ? `${counted(kept.length, "source")} of ${listed.length}` : counted(listed.length, "source");
+  page.tally.textContent = wanted.length ? `${number.format(kept.length)} of ${counted(listed.length, "source")}` : counted(listed.length, "source");
   remember();
 }
 

@@ -16,7 +16,9 @@ const NEXT = 40; // chunks asked for at a time after that
 const SLICE_MS = 8; // work on the page's thread before it may draw a frame
 const NOTICE_MS = 4000;
 const TYPING_MS = 120;
+const PARAGRAPH = 600; // characters, at least
 const UNNAMED = "Speaker not named";
+const sentences = new Intl.Segmenter(undefined, { granularity: "sentence" });
 const LINE = /(?:^| › )(line \d+)$/;
 
 const id = location.pathname.split("/").at(-1); // percent-encoded, as the API takes it
@@ -214,9 +216,31 @@ function turnElement(turn, named) {
     made.append(speaker);
   }
   if (turn.speaker !== null) made.style.setProperty("--hue", String(hueOf(turn.speaker)));
-  const text = words("p", "words", turn.text);
+  const text = words("p", "words", "");
+  text.append(...prose(turn.text));
   made.append(whenElement(turn), text);
   return made;
+}
+
+/** The words from one place to another, with a little room after some sentences where somebody speaks for long. */
+function prose(text, from = 0, to = text.length) {
+  const parts = [];
+  for (const place of breathsIn(text)) {
+    if (place <= from || place >= to) continue;
+    parts.push(text.slice(from, place), element("span", "breath"));
+    from = place;
+  }
+  return [...parts, text.slice(from, to)];
+}
+
+/** Where paragraphs of a long turn begin. */
+function breathsIn(text) {
+  const places = [];
+  if (text.length < 2 * PARAGRAPH || text.includes("\n")) return places;
+  for (const { index } of sentences.segment(text)) {
+    if (index - (places.at(-1) ?? 0) >= PARAGRAPH && text.length - index >= PARAGRAPH / 2) places.push(index);
+  }
+  return places;
 }
 
 function whenElement(turn) {
@@ -284,9 +308,10 @@ function mark({ turn, from, to }) {
     notify("The words that this link cites are no longer here; this is the turn they stood in.");
     return turnAt(turn);
   }
-  const cited = element("mark", "", text.slice(begin, end));
+  const cited = element("mark");
+  cited.append(...prose(text, begin, end));
   cited.tabIndex = -1;
-  wordsAt(turn).replaceChildren(text.slice(0, begin), cited, text.slice(end));
+  wordsAt(turn).replaceChildren(...prose(text, 0, begin), cited, ...prose(text, end));
   paint();
   return cited;
 }
@@ -294,7 +319,7 @@ function mark({ turn, from, to }) {
 function unmark() {
   if (marked === null) return;
   turnAt(marked)?.classList.remove("marked");
-  if (turnAt(marked)?.querySelector("mark")) wordsAt(marked).textContent = turns[marked].text;
+  if (turnAt(marked)?.querySelector("mark")) wordsAt(marked).replaceChildren(...prose(turns[marked].text));
   marked = null;
   paint();
 }

@@ -18,6 +18,7 @@ TALK = "A talk about balloons"
 RECORDING = "https://www.youtube.com/watch?v=balloons"
 CITED = "the balloon came down in a field of barley"
 EMOJI_TURN = f"🎈🎈 On that day 👩‍💻 {CITED}, and nobody was hurt."
+LONG_TURN = " ".join(f"On the {i}th day 🎈 we flew over the hills of the north and saw nobody." for i in range(40))
 NOTES = "Notes on lighthouses"
 LENSES = "The lens of a lighthouse is ground from a single block of glass."
 ARABIC = "بُنيت المنارة القديمة على الصخرة قبل مئتي عام."
@@ -78,6 +79,7 @@ def _conversation() -> list[Turn]:
     ]
     turns = [turn for pair in zip(talk, answers, strict=True) for turn in pair]
     turns[91] = ("Bo Reyes", EMOJI_TURN)
+    turns[93] = ("Bo Reyes", LONG_TURN)
     return turns
 
 

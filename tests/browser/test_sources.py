@@ -64,10 +64,11 @@ def test_what_the_corpus_holds(library: str, page: Page) -> None:
 )
 def test_the_list_narrows_while_one_types(library: str, page: Page, typed: str, found: list[str]) -> None:
     page.goto(library)
+    expect(titles(page)).to_have_count(3)
     page.get_by_label("Search titles and speakers").press_sequentially(typed)
     expect(titles(page)).to_have_text(found)
     if typed:
-        expect(page.locator("#tally")).to_have_text(f"{len(found)} source{'' if len(found) == 1 else 's'} of 3")
+        expect(page.locator("#tally")).to_have_text(f"{len(found)} of 3 sources")
     if not found:
         expect(page.get_by_text(f"No title or speaker here matches “{typed}”.")).to_be_visible()
         page.get_by_role("button", name="Show all sources").click()
@@ -102,6 +103,7 @@ def test_by_title_and_by_date(library: str, page: Page) -> None:
 
 def test_the_address_keeps_the_search(library: str, page: Page) -> None:
     page.goto(library)
+    expect(titles(page)).to_have_count(3)
     page.get_by_label("Search titles and speakers").fill("a balloon")
     page.get_by_label("Sorted by").select_option("oldest first")
     assert page.url == f"{library}?q=a+balloon&by=oldest"
@@ -112,6 +114,7 @@ def test_the_address_keeps_the_search(library: str, page: Page) -> None:
     expect(page.get_by_label("Sorted by")).to_have_value("oldest")
     expect(titles(page)).to_have_text([TALK])
     page.goto(f"{library}?by=constructor")
+    expect(titles(page)).to_have_count(3)
     expect(page.get_by_label("Sorted by")).to_have_value("title")
     assert page.url == library
 
