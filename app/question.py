@@ -160,13 +160,13 @@ def _joined(text: str, one: Mention, other: Mention) -> bool:
     return re.fullmatch(r"\s*(?:,|and|&)\s*(?:the\s+)?", between, re.IGNORECASE) is not None
 
 
-def find_mentions(text: str, speakers: Sequence[Speaker]) -> Iterator[Mention]:
+def find_mentions(text: str, speakers: Sequence[Speaker], *, guessing: bool = True) -> Iterator[Mention]:
     """The persons named in a text, left to right, the longest name first where several fit.
 
     Names match whole (any case where they have two words or more), by surname or first name (capitalised, and no
     other capitalised word after it), by first name and initial, by role after "the", and, in a place where a name is
     expected, by surname after a title, or by likeness. Capitalised words in such a place that match nobody come
-    without speakers.
+    without speakers. The last three only where `guessing` is meant to be done.
     """
     names = _names(tuple(speakers))
     words = list(_WORD.finditer(text))
@@ -185,7 +185,7 @@ def find_mentions(text: str, speakers: Sequence[Speaker]) -> Iterator[Mention]:
                 at += size
                 break
         else:
-            mention = _guess(text, words, at, names, after_the=after_the)
+            mention = _guess(text, words, at, names, after_the=after_the) if guessing else None
             if mention:
                 yield mention
             at += 1

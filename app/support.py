@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from app.citations import cite
 from app.drafts import Draft
@@ -118,6 +118,20 @@ class Refusal:
     """A draft that only says that the passages don't answer."""
 
 
+class _Proper:
+    """The words that the offered sentences always capitalise; found when first asked for, as most drafts never do."""
+
+    def __init__(self, offered: Mapping[int, Offered]) -> None:
+        self._offered = offered
+
+    @cached_property
+    def _words(self) -> Set[str]:
+        return proper_words(sentence.text for sentence in self._offered.values())
+
+    def __contains__(self, word: object) -> bool:
+        return word in self._words
+
+
 class Checker:
     """Checks the drafts of one answer against the sentences offered for it, by id.
 
@@ -129,7 +143,7 @@ class Checker:
         self._speakers = tuple(speakers)
         self._known = {speaker.name: speaker for speaker in speakers}
         self._evidence: dict[tuple[str, int], _Evidence] = {}
-        self._proper = proper_words(sentence.text for sentence in offered.values())
+        self._proper = _Proper(offered)
 
     def check(self, draft: Draft, last_named: Sequence[str] = ()) -> Supported | Unsupported | Refusal:
         """`last_named` are the canonical names of whom "he" or "she" means where the draft has named nobody yet."""
@@ -254,7 +268,9 @@ def _evidence(hit: Hit, index: int, speakers: Sequence[Speaker], known: Mapping[
     cited, citation = Cited(hit, index, index), cite(hit, index, index)
     text, turn, speaker, title = cited.text, cited.turn, cited.speaker or "", hit.source.title
     asked = citation.question or ""
-    persons = {name for mention in find_mentions(f"{text} {asked}", speakers) for name in mention.speakers}
+    persons = {
+        name for mention in find_mentions(f"{text} {asked}", speakers, guessing=False) for name in mention.speakers
+    }
     persons |= {speaker} if speaker else set()
     dates = _dates(hit.source)
     words = folded(" ".join((text, asked, speaker, *turn.heading, *dates)))
@@ -384,13 +400,13 @@ class _Saying:
 class _Claim:
     """A draft's text, its quotations masked, and whom and what it names."""
 
-    def __init__(self, text: str, speakers: Sequence[Speaker], proper: Set[str]) -> None:
+    def __init__(self, text: str, speakers: Sequence[Speaker], proper: Container[str]) -> None:
         self._text = text
         words = [(_Name(word.group(), word.start(), word.end()), begins) for word, begins in words_in(text)]
         openers = {word.begin for word, begins in words if begins and OPENER.fullmatch(word.text.casefold())}
         self._persons = [
             _Name(mention.text, mention.begin, mention.end, mention.speakers)
-            for mention in find_mentions(text, speakers)
+            for mention in find_mentions(text, speakers, guessing=False)
             if mention.speakers and (mention.begin not in openers or _NAME_SPEAKS.match(text, mention.end))
         ]
         self._names = [

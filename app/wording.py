@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Container, Iterable, Iterator, Set
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -311,7 +311,7 @@ def _base(word: str) -> str:
     return _singular(_SHORT_FORM.sub("", word).casefold())
 
 
-def is_name(word: str, begins: bool, proper: Set[str]) -> bool:
+def is_name(word: str, begins: bool, proper: Container[str]) -> bool:
     """Whether a word is a name by its capitals or digits; at the beginning of a sentence, by what word it is."""
     bare = _SHORT_FORM.sub("", word)
     if bare in ("", "I", "A") or word.islower() or _NUMERIC.fullmatch(bare):
@@ -324,7 +324,7 @@ def is_name(word: str, begins: bool, proper: Set[str]) -> bool:
     first = parts[0].casefold()
     if OPENER.fullmatch(first) or (word != bare and word.casefold().endswith(("n't", "n’t"))):
         return False
-    return _base(bare) in proper or is_given_name(first) or not is_english_word(first)
+    return is_given_name(first) or not is_english_word(first) or _base(bare) in proper
 
 
 def holds_name(words: Set[str], name: str) -> bool:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from app.cli import main
+from app.server import listen
 from index.snapshot import current_folder
 from tests.chat_server import ChatServer, refusal
 
@@ -334,6 +336,13 @@ def test_a_server_answers_and_ends_in_order(
     assert "route=/v1/ask" in log
     assert "OKR" not in log
     assert "Traceback" not in log
+
+
+@pytest.mark.enable_socket
+@pytest.mark.allow_hosts(["127.0.0.1"])
+def test_nothing_sent_waits_for_an_acknowledgement() -> None:
+    with listen("127.0.0.1", 0) as listening:
+        assert listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 @pytest.mark.enable_socket
