@@ -277,7 +277,7 @@ def substituted(text: str, references: Iterable[_Reference], past: Past) -> str:
 
 def _substitutions(references: Iterable[_Reference], past: Past) -> Iterator[tuple[int, int, str]]:
     references = list(references)
-    # "Do they work?" asks about OKRs, "what do they think?" about persons, and so does "how did they do it?".
+    # "Do they work?" asks about the topic, "what do they think?" about persons, and so does "how did they do it?".
     things = past.thing if _PLURAL.search(past.thing) and not _THINGS & {r.kind for r in references} else ""
     for reference in references:
         token, kind = reference.token, reference.kind

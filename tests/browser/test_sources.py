@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from index.embed import Embedder
-from tests.browser.library import NOTES, SCRIPT, TALK, serving, write
+from tests.browser.corpora import NOTES, SCRIPT, TALK, serving, write
 
 Axe = Callable[[Page], list[str]]
 HOSTILE = f"{SCRIPT} & co"

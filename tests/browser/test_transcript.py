@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from index.embed import Embedder
-from tests.browser.library import (
+from tests.browser.corpora import (
     ARABIC,
     CITED,
     EMOJI_TURN,
