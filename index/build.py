@@ -27,7 +27,7 @@ from ingest.limits import Limits
 from ingest.model import Document, Passage, Source, Turn
 from ingest.passages import build_passages, speaker_label
 from ingest.readers import read_document
-from ingest.speakers import Speaker, merge_speakers
+from ingest.speakers import Naming, Speaker, merge_speakers
 
 Progress = Callable[[int, int], None]
 """Called with the number of passages embedded so far and in all."""
@@ -112,7 +112,7 @@ def ingest(
             old = {Path(r.root, r.source.path): r for r in previous.records.source_records()} if previous else {}
             walked, kept = _scan(paths, old, report)
             sources = _read(walked, old, kept, limits, report)
-            speakers, canonical = merge_speakers([source.document for source in sources])
+            speakers, canonical = merge_speakers([Naming.of(source.document) for source in sources])
             sources = [_with_speakers(source, names) for source, names in zip(sources, canonical, strict=True)]
             speaking = {turn.speaker for source in sources for turn in source.turns}
             speakers = [speaker for speaker in speakers if speaker.name in speaking]

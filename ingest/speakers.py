@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rapidfuzz.distance import OSA, JaroWinkler
 from rapidfuzz.process import cdist
 
-from ingest.model import Document
+from ingest.model import Document, Person
 from ingest.names import is_usual_surname
 
 _BEFORE = re.compile(r"mr|mrs|ms|miss|mx|dr|prof|professor|hon|honou?rable|rt|right|sir|dame|lord|lady|rev|the")
@@ -65,7 +65,20 @@ def bare_name(name: str) -> str:
     return " ".join(words)
 
 
-def merge_speakers(documents: Sequence[Document]) -> tuple[list[Speaker], list[dict[str, str]]]:
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """Under which names people speak in a document, each with the number of its turns, and whom the document lists."""
+
+    turns: Mapping[str, int]
+    people: tuple[Person, ...] = ()
+
+    @classmethod
+    def of(cls, document: Document) -> Naming:
+        """As the document has them."""
+        return cls(Counter(turn.speaker for turn in document.turns if turn.speaker), document.people)
+
+
+def merge_speakers(documents: Sequence[Naming]) -> tuple[list[Speaker], list[dict[str, str]]]:
     """All speakers by name, and for each document the canonical name for every name that it uses.
 
     Two names are one person where they fold alike or a document's `people` lists one as an alias of the other. An alias
@@ -84,7 +97,8 @@ def merge_speakers(documents: Sequence[Document]) -> tuple[list[Speaker], list[d
     groups = _Groups()
     own_names = [_names_of(document, shared) for document in documents]
     for document, names in zip(documents, own_names, strict=True):
-        turns.update(names[turn.speaker] for turn in document.turns if turn.speaker)
+        for name, count in document.turns.items():
+            turns[names[name]] += count
         for person in document.people:
             listed[person.name] += 1
             roles.setdefault(person.name, {}).update({person.role: None} if person.role else {})
@@ -110,11 +124,10 @@ def merge_speakers(documents: Sequence[Document]) -> tuple[list[Speaker], list[d
     return ordered, [{name: canonical[meant] for name, meant in names.items()} for names in own_names]
 
 
-def _names_of(document: Document, shared: Mapping[str, set[str]]) -> dict[str, str]:
+def _names_of(document: Naming, shared: Mapping[str, set[str]]) -> dict[str, str]:
     """For each name that the turns of a document use, itself, or whom the document lists under that shared alias."""
     listed = {fold_name(alias): person.name for person in document.people for alias in person.aliases}
-    names = {turn.speaker for turn in document.turns if turn.speaker}
-    return {name: listed.get(fold_name(name), name) if fold_name(name) in shared else name for name in names}
+    return {name: listed.get(fold_name(name), name) if fold_name(name) in shared else name for name in document.turns}
 
 
 class _Groups:

@@ -5,14 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.model import Cue, Document, Person, Turn
-from ingest.speakers import Guess, Speaker, Spellings, bare_name, fold_name, merge_speakers
+from ingest.speakers import Guess, Naming, Speaker, Spellings, bare_name, fold_name, merge_speakers
 
 NAMES = st.text(st.sampled_from("aB é.-'’()[]¨Dr, "), max_size=14) | st.text(max_size=6)
 
 
-def document(*said: str | None, people: tuple[Person, ...] = ()) -> Document:
+def document(*said: str | None, people: tuple[Person, ...] = ()) -> Naming:
     turns = tuple(Turn(name, "Words.", (Cue(i, 0),)) for i, name in enumerate(said))
-    return Document("Talk", "transcript", turns, people)
+    return Naming.of(Document("Talk", "transcript", turns, people))
 
 
 @pytest.mark.parametrize(
