@@ -56,7 +56,8 @@ def used_modules(tree: ast.AST) -> Iterator[str]:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_all_that_is_imported_is_declared(package: str) -> None:
-    declared = named(PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["models"])
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    declared = named(PROJECT["project"]["dependencies"] + [each for extra in extras for each in extra])
     distributions = packages_distributions()
     for file in (ROOT / package).rglob("*.py"):
         modules = {name.partition(".")[0] for name in used_modules(ast.parse(file.read_text()))}
@@ -67,6 +68,7 @@ def test_all_that_is_imported_is_declared(package: str) -> None:
 def test_locks_hold_all_that_is_declared() -> None:
     runtime, dev = locked("requirements.lock"), locked("requirements-dev.lock")
     assert named(PROJECT["project"]["dependencies"]) <= runtime.keys()
+    assert named(PROJECT["project"]["optional-dependencies"]["postgres"]) <= runtime.keys()
     assert named(PROJECT["dependency-groups"]["dev"]) - {TORCH} <= dev.keys()
     assert runtime.items() <= dev.items()
     assert named(PROJECT["dependency-groups"]["build"]) <= locked("requirements-build.lock").keys()
