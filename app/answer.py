@@ -142,7 +142,7 @@ async def stream(index: Index, answerer: Answerer, asked: Asked) -> AsyncGenerat
     if answerer.conversations and asked.history is None:
         await asyncio.to_thread(_remember, answerer.conversations, asked, _exchange(quoted, given), conversation_id)
     if answerer.keep:
-        await asyncio.to_thread(answerer.keep, asked.question, index.manifest.id, given)
+        await asyncio.to_thread(answerer.keep, asked.question, index.holdings.id, given)
     given = replace(given, took_ms=round((time.perf_counter() - began) * 1000, 3))
     answerer.count(given, written.tally if written else None)
     yield given

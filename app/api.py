@@ -123,7 +123,7 @@ def _add_probes(app: FastAPI, live: LiveIndex, metrics: Metrics) -> None:
     def readyz() -> dict[str, str]:
         """200 when a snapshot is loaded, else 503 with the reason."""
         with live.use() as index:
-            return {"status": "ready", "snapshot": index.manifest.id}
+            return {"status": "ready", "snapshot": index.holdings.id}
 
     @app.get("/metrics", response_class=Response)
     def prometheus() -> Response:
@@ -173,7 +173,7 @@ def _add_listings(app: FastAPI, live: LiveIndex) -> None:
     def sources() -> SourcesResponse:
         """All documents."""
         with live.use() as index:
-            return SourcesResponse(sources=list_sources(index.records))
+            return SourcesResponse(sources=list_sources(index.store))
 
     @app.get("/v1/sources/{source_id}", responses=problem_responses(404, 422, 503))
     def source(
@@ -186,7 +186,7 @@ def _add_listings(app: FastAPI, live: LiveIndex) -> None:
         """A document and its turns, or those between two moments, or between two turns."""
         with live.use() as index:
             try:
-                return read_window(index.records, source_id, start=start, end=end, first=first, last=last)
+                return read_window(index.store, source_id, start=start, end=end, first=first, last=last)
             except UnknownFilterError as error:
                 raise HTTPException(404, f"There is no source {source_id!r}; GET /v1/sources lists them.") from error
 
@@ -194,7 +194,7 @@ def _add_listings(app: FastAPI, live: LiveIndex) -> None:
     def speakers() -> SpeakersResponse:
         """All who speak."""
         with live.use() as index:
-            return SpeakersResponse(speakers=list_speakers(index.records))
+            return SpeakersResponse(speakers=list_speakers(index.store))
 
 
 def _json_only(request: Request) -> None:

@@ -41,7 +41,7 @@ from ingest.errors import IngestError
 
 if TYPE_CHECKING:
     from app.feedback import Feedback
-    from index.build import Flaw, Report
+    from index.changes import Flaw, Report
     from index.search import Index
 
 DONE, FAILED, MISUSED, NO_INDEX = 0, 1, 2, 3
@@ -223,7 +223,7 @@ def search(
 def sources(index_dir: _IndexDir = None, as_json: _Json = False) -> None:
     """List the documents in the index."""
     with _opened(_settings(index_dir)) as index:
-        listed = list_sources(index.records)
+        listed = list_sources(index.store)
     if as_json:
         _print_json(SourcesResponse(sources=listed).model_dump())
     else:
@@ -235,7 +235,7 @@ def sources(index_dir: _IndexDir = None, as_json: _Json = False) -> None:
 def speakers(index_dir: _IndexDir = None, as_json: _Json = False) -> None:
     """List who speaks in the index."""
     with _opened(_settings(index_dir)) as index:
-        listed = list_speakers(index.records)
+        listed = list_speakers(index.store)
     if as_json:
         _print_json(SpeakersResponse(speakers=listed).model_dump())
     else:
@@ -354,7 +354,7 @@ def status(index_dir: _IndexDir = None, as_json: _Json = False) -> None:
 @cli.command()
 def verify(index_dir: _IndexDir = None, as_json: _Json = False) -> int:
     """Check every checksum and cross-reference of the index."""
-    from index.search import verify as check
+    from index.local import verify_local as check
 
     folder = _settings(index_dir).index_dir
     snapshot: str | None = None

@@ -21,8 +21,8 @@ from app.schemas import passage_out
 from index import evaluate as measure
 from index.evaluate import Statistic, Table
 from index.places import Places, find_quote, word_offsets
-from index.records import Records
 from index.search import Hit, Index
+from index.store import Store
 from ingest.model import Passage, Span, Turn, format_timestamp
 from ingest.speakers import bare_name
 
@@ -115,7 +115,7 @@ def evaluate(
     """
     old = _read_evaluation(compared) if compared else None
     questions = read_questions(file)
-    corpus = Corpus(index.records)
+    corpus = Corpus(index.store)
     targets = [_target(corpus, question, f"{file}:{line}") for line, question in questions.items()]
     kinds = sorted({t.question.kind for t in targets if t.question.kind and not t.question.answerable})
     run = partial(_ask, index, ask, corpus, top_k=top_k, everywhere=everywhere, kinds=kinds)
@@ -128,7 +128,7 @@ def evaluate(
     measures = _measures(kinds)
     return Evaluation(
         file=str(file),
-        snapshot=index.manifest.id,
+        snapshot=index.holdings.id,
         open=everywhere,
         top_k=top_k,
         questions=len(results),
@@ -141,35 +141,34 @@ def evaluate(
 class _Document:
     """One source of the index: where its words stand, and what each of its passages holds."""
 
-    def __init__(self, records: Records, source_id: str) -> None:
-        turns = records.turns(source_id)
+    def __init__(self, store: Store, source_id: str) -> None:
+        turns = store.turns(source_id)
         self.turns: Mapping[int, Turn] = dict(enumerate(turns))
         self.places = Places(turns)
-        found = records.passages(records.rows(source_id).tolist())
-        self.passages: Mapping[str, Passage] = {record.passage.id: record.passage for record in found}
+        self.passages: Mapping[str, Passage] = {passage.id: passage for passage in store.passages_of(source_id)}
 
 
 class Corpus:
     """The sources of the index, each read when it is first met."""
 
-    def __init__(self, records: Records) -> None:
-        self._records = records
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._named: dict[str, set[str]] = {}
-        for source in records.sources():
+        for source in store.sources():
             self._named.setdefault(Path(source.path).stem.casefold(), set()).add(source.id)
-        self.document = cache(partial(_Document, records))
+        self.document = cache(partial(_Document, store))
 
     def find(self, name: str) -> list[str]:
         """The ids of the sources of that id, else of that file stem."""
         folded = name.casefold()
-        return [folded] if self._records.source(folded) else sorted(self._named.get(folded, ()))
+        return [folded] if self._store.source(folded) else sorted(self._named.get(folded, ()))
 
     def speakers(self, name: str, source_id: str | None) -> frozenset[str]:
         """The canonical names of whoever is called so."""
         wanted = bare_name(name)
         return frozenset(
             speaker.name
-            for speaker in self._records.speakers(source_id)
+            for speaker in self._store.speakers(source_id)
             if wanted in map(bare_name, (speaker.name, *speaker.aliases))
         )
 

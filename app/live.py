@@ -86,7 +86,7 @@ class LiveIndex:
         else:
             self._looked_at, self._reason = written, ""
             self._replace(_Counted(opened))
-            _log.info("index opened", snapshot=opened.manifest.id, passages=len(opened))
+            _log.info("index opened", snapshot=opened.holdings.id, passages=len(opened))
 
     def close(self) -> None:
         """Lets the index go, once nobody uses it."""

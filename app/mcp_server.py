@@ -77,9 +77,9 @@ from app.settings import Settings
 from app.window import read_window
 from index.embed import Embedder
 from index.errors import NoSnapshotError
-from index.records import Records
 from index.rerank import Reranker
 from index.search import Index
+from index.store import Store
 
 MAX_TURNS = 100
 MAX_CHARACTERS = 20_000
@@ -217,7 +217,7 @@ class _Tool(Generic[_Arguments]):
                 try:
                     result = await self.run(index, arguments, owner)
                 except UnknownFilterError as error:
-                    return _error(await asyncio.to_thread(_proposing, index.records, error, arguments))
+                    return _error(await asyncio.to_thread(_proposing, index.store, error, arguments))
         except ValidationError as error:
             return _error("; ".join(_reasons(error)))
         except FieldError as error:
@@ -248,7 +248,7 @@ def mcp_server(live: LiveIndex, answerer: Answerer, owner: Callable[[Request], s
 
     async def list_resources(context: _Context, params: PaginatedRequestParams | None) -> ListResourcesResult:
         with _protocol_errors(), live.use() as index:
-            listed = await asyncio.to_thread(index.records.sources)
+            listed = await asyncio.to_thread(index.store.sources)
         page, cursor = _page(listed, lambda source: source.id, params.cursor if params else None, PAGE)
         resources = [
             Resource(
@@ -276,7 +276,7 @@ def mcp_server(live: LiveIndex, answerer: Answerer, owner: Callable[[Request], s
         uri = str(params.uri)
         source_id = unquote(uri.removeprefix(_SCHEME)) if uri.startswith(_SCHEME) else uri
         with _protocol_errors(uri), live.use() as index:
-            text = await asyncio.to_thread(_transcript, index.records, source_id)
+            text = await asyncio.to_thread(_transcript, index.store, source_id)
         return ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type="text/plain", text=text)])
 
     return Server(
@@ -369,19 +369,19 @@ def _tools(answerer: Answerer) -> list[_Tool[Any]]:
 
     async def read(index: Index, given: ReadSourceArguments, owner: str) -> SourceWindow:
         ends = given.model_dump(exclude={"source"})
-        window = await asyncio.to_thread(read_window, index.records, given.source, **ends)
+        window = await asyncio.to_thread(read_window, index.store, given.source, **ends)
         shown = _first_of(window.turns)
         rest = window.turns[len(shown) :]
         return SourceWindow(source=window.source, turns=shown, next_turn=rest[0].index if rest else None)
 
     async def sources(index: Index, given: ListArguments, owner: str) -> SourcesPage:
-        listed = await asyncio.to_thread(list_sources, index.records)
+        listed = await asyncio.to_thread(list_sources, index.store)
         found = [s for s in listed if _holds(given.text, s.id, s.title, s.kind, s.date or "", *s.speakers)]
         page, cursor = _page(found, lambda source: source.id, given.cursor, given.limit)
         return SourcesPage(sources=page, total=len(found), next_cursor=cursor)
 
     async def speakers(index: Index, given: ListArguments, owner: str) -> SpeakersPage:
-        listed = await asyncio.to_thread(list_speakers, index.records)
+        listed = await asyncio.to_thread(list_speakers, index.store)
         found = [s for s in listed if _holds(given.text, s.name, *s.aliases)]
         page, cursor = _page(found, lambda speaker: speaker.name, given.cursor, given.limit)
         return SpeakersPage(speakers=page, total=len(found), next_cursor=cursor)
@@ -473,13 +473,13 @@ def _page(
     return rest[:limit], key(rest[limit - 1]) if len(rest) > limit else None
 
 
-def _transcript(records: Records, source_id: str) -> str:
+def _transcript(store: Store, source_id: str) -> str:
     """A whole source as plain text: a heading, then each turn under its speaker and its time or place."""
-    source = records.source(source_id)
+    source = store.source(source_id)
     if source is None:
-        raise UnknownFilterError("source", _no_source(records, source_id))
+        raise UnknownFilterError("source", _no_source(store, source_id))
     lines = [source.title, " · ".join(filter(None, [source.kind, source.date, source.url]))]
-    turns = records.turns(source_id)
+    turns = store.turns(source_id)
     for turn in turns_out(turns, range(len(turns))):
         where = turn.timestamp or turn.locator
         head = f"{turn.speaker or ''} ({where}):" if where else f"{turn.speaker or ''}:"
@@ -487,20 +487,20 @@ def _transcript(records: Records, source_id: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _proposing(records: Records, error: UnknownFilterError, arguments: BaseModel) -> str:
+def _proposing(store: Store, error: UnknownFilterError, arguments: BaseModel) -> str:
     """What is wrong with a filter, and what may have been meant."""
     name = str(getattr(arguments, error.field))
     if error.field == "source":
-        return f"source: {_no_source(records, name)}"
-    speakers = records.speakers()
+        return f"source: {_no_source(store, name)}"
+    speakers = store.speakers()
     if resolve_speaker(name, speakers):  # several bear the name
         return f"speaker: {error}."
     alike = _meant(name, {speaker.name: " ".join([speaker.name, *speaker.aliases]) for speaker in speakers})
     return f"speaker: There is no speaker {name!r}.{alike} list_speakers has all."
 
 
-def _no_source(records: Records, name: str) -> str:
-    alike = _meant(name, {source.id: f"{source.id} {source.title}" for source in records.sources()})
+def _no_source(store: Store, name: str) -> str:
+    alike = _meant(name, {source.id: f"{source.id} {source.title}" for source in store.sources()})
     return f"There is no source {name!r}.{alike} list_sources has all ids."
 
 

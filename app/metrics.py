@@ -99,13 +99,13 @@ class _Snapshot(Collector):
     def collect(self) -> Iterator[InfoMetricFamily | GaugeMetricFamily]:
         try:
             with self._live.use() as index:
-                manifest = index.manifest
+                holdings = index.holdings
         except NoSnapshotError:
             return
-        described = {"id": manifest.id, "created": manifest.created, "model": manifest.model}
+        described = {"id": holdings.id, "created": holdings.created, "model": holdings.model}
         yield InfoMetricFamily("onrecord_snapshot", "The snapshot being served", described)
         held = GaugeMetricFamily("onrecord_snapshot_records", "Records in the snapshot", labels=["kind"])
-        for kind, count in manifest.counts.items():
+        for kind, count in holdings.counts.items():
             held.add_metric([kind], count)
         yield held
 

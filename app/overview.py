@@ -18,6 +18,7 @@ from app.problems import problem_responses
 from app.question import find_mentions
 from app.quoting import quote
 from app.settings import Settings
+from index.lexical import terms
 from index.search import Index
 from ingest.model import Source, Turn
 from ingest.names import is_english_word, is_full_name, is_given_name
@@ -109,23 +110,23 @@ def overview_router(live: LiveIndex, settings: Settings) -> APIRouter:
     def overview() -> OverviewResponse:
         """What the documents are in all, and questions to begin with."""
         with live.use() as index, lock:
-            if index.manifest.id not in made:
+            if index.holdings.id not in made:
                 made.clear()
-                made[index.manifest.id] = look_over(index, settings)
-            return made[index.manifest.id]
+                made[index.holdings.id] = look_over(index, settings)
+            return made[index.holdings.id]
 
     return router
 
 
 def look_over(index: Index, settings: Settings) -> OverviewResponse:
     """The same for the same snapshot and settings."""
-    sources = index.records.sources()
-    counts = index.records.source_counts()
+    sources = index.store.sources()
+    counts = index.store.source_counts()
     lengths = [_seconds(index, source, counts[source.id][0]) for source in sources]
     timed = [seconds for seconds in lengths if seconds is not None]
     return OverviewResponse(
         sources=len(sources),
-        speakers=len({bare_name(speaker.name) for speaker in index.records.speakers()}),
+        speakers=len({bare_name(speaker.name) for speaker in index.store.speakers()}),
         seconds=sum(timed) if timed else None,
         questions=suggest(index, settings),
     )
@@ -133,10 +134,10 @@ def look_over(index: Index, settings: Settings) -> OverviewResponse:
 
 def _seconds(index: Index, source: Source, turns_of_source: int) -> float | None:
     """From the first words to the last; null without a clock. Times in notes are a recording's, not their own."""
-    turns = index.records.turns(source.id, 0, 0) if source.kind == "transcript" else ()
+    turns = index.store.turns(source.id, 0, 0) if source.kind == "transcript" else ()
     if not turns or turns[0].start is None:
         return None
-    last = index.records.turns(source.id, max(0, turns_of_source - LAST_TURNS))
+    last = index.store.turns(source.id, max(0, turns_of_source - LAST_TURNS))
     times = [time for turn in last for cue in turn.cues for time in (cue.start, cue.end) if time is not None]
     return max([0.0, *(time - turns[0].start for time in times)])
 
@@ -156,15 +157,15 @@ def suggest(index: Index, settings: Settings) -> list[str]:
         for topic in topics:
             if len(chosen) == QUESTIONS or not tries:
                 return chosen
-            terms = set(index.lexical.terms(topic))
-            if len(terms & used) * 2 > len(terms):
+            stems = set(terms(topic))
+            if len(stems & used) * 2 > len(stems):
                 continue
             tries -= 1
             question = _question(speaker, topic)
-            if _answered(index, settings, question, terms):
+            if _answered(index, settings, question, stems):
                 chosen.append(question)
                 asked_of[speaker] += 1
-                used |= terms
+                used |= stems
                 break
     return chosen
 
@@ -181,11 +182,11 @@ def _rounds(voices: Iterable[_Voice]) -> Iterator[tuple[int, str | None, tuple[s
         yield from ((most, voice.speaker, voice.passing) for voice in heard)
 
 
-def _answered(index: Index, settings: Settings, question: str, terms: Set[str]) -> bool:
+def _answered(index: Index, settings: Settings, question: str, stems: Set[str]) -> bool:
     """Whether the answer quotes words about the very topic, taking nobody for somebody else."""
     quoted = quote(index, settings, question)
-    said = {term for citation in quoted.citations for term in index.lexical.terms(citation.quote)}
-    return quoted.status == "answered" and quoted.reading is None and terms <= said
+    said = {term for citation in quoted.citations for term in terms(citation.quote)}
+    return quoted.status == "answered" and quoted.reading is None and stems <= said
 
 
 def _question(speaker: str | None, topic: str) -> str:
@@ -211,13 +212,13 @@ def _is_plain(word: str) -> bool:
 
 def _voices(index: Index) -> Iterator[_Voice]:
     """Those who say most in each source, then those who say next to most: the newest and longest sources first."""
-    counts = index.records.source_counts()
-    by_size = sorted(index.records.sources(), key=lambda source: -counts[source.id][1])
+    counts = index.store.source_counts()
+    by_size = sorted(index.store.sources(), key=lambda source: -counts[source.id][1])
     sources = sorted(by_size, key=lambda source: source.date or "", reverse=True)[:SOURCES_READ]
-    people = index.records.speakers()
+    people = index.store.speakers()
     further: list[list[_Spoken]] = []
     for source in sources:
-        spoken = _texts(index.records.turns(source.id, 0, TURNS_READ - 1))
+        spoken = _texts(index.store.turns(source.id, 0, TURNS_READ - 1))
         yield from (_voice(index, each, people) for each in spoken[:1])
         further.append(spoken[1:SPEAKERS_OF_SOURCE])
     for those_next in zip_longest(*further):
@@ -246,35 +247,37 @@ def _voice(index: Index, spoken: _Spoken, people: Sequence[Speaker]) -> _Voice:
     after_the: Counter[tuple[str, ...]] = Counter()
     for before, words in _groups(texts):
         text = " ".join(words)
-        terms = tuple(index.lexical.terms(text))
-        if not terms:
+        stems = tuple(terms(text))
+        if not stems:
             continue
-        forms.setdefault(terms, Counter())[text] += 1
-        after_article[terms] += before in _ARTICLES
-        after_the[terms] += before == "the"
+        forms.setdefault(stems, Counter())[text] += 1
+        after_article[stems] += before in _ARTICLES
+        after_the[stems] += before == "the"
 
-    def met(terms: tuple[str, ...]) -> int:
-        return forms[terms].total()
+    idf = index.store.idf(sorted({stem for stems in forms for stem in stems}))
 
-    def weight(terms: tuple[str, ...]) -> float:
-        returns = (met(terms) - 1) / (met(terms) + 1) if met(terms) > 1 else 1.0
-        rarity = math.sqrt(sum(map(index.lexical.idf, terms)) / len(terms))
-        noun = 0.7 if _is_name(forms[terms]) else after_article[terms] / met(terms)
-        return returns * rarity * (1.0 if len(terms) > 1 else 0.4) * (0.3 + 0.7 * noun)
+    def met(stems: tuple[str, ...]) -> int:
+        return forms[stems].total()
 
-    def shown(terms: tuple[str, ...]) -> str:
-        text = max(forms[terms], key=lambda form: (forms[terms][form], form))
+    def weight(stems: tuple[str, ...]) -> float:
+        returns = (met(stems) - 1) / (met(stems) + 1) if met(stems) > 1 else 1.0
+        rarity = math.sqrt(sum(idf[stem] for stem in stems) / len(stems))
+        noun = 0.7 if _is_name(forms[stems]) else after_article[stems] / met(stems)
+        return returns * rarity * (1.0 if len(stems) > 1 else 0.4) * (0.3 + 0.7 * noun)
+
+    def shown(stems: tuple[str, ...]) -> str:
+        text = max(forms[stems], key=lambda form: (forms[stems][form], form))
         is_plural = text.endswith("s") and not text.endswith("ss")
-        is_known = after_the[terms] * 2 > met(terms) if is_plural else after_article[terms] * 3 >= met(terms)
+        is_known = after_the[stems] * 2 > met(stems) if is_plural else after_article[stems] * 3 >= met(stems)
         return f"the {text}" if is_known else text
 
     def topics(likely: list[tuple[str, ...]]) -> tuple[str, ...]:
         ranked = map(shown, sorted(sorted(likely), key=weight, reverse=True))
         return tuple(islice((text for text in ranked if not _names_person(text, people)), TOPICS_OF_SPEAKER))
 
-    likely = [terms for terms in forms if after_article[terms] or _is_name(forms[terms])]
-    recurring = [terms for terms in likely if met(terms) > 1]
-    return _Voice(speaker, topics(recurring), topics([terms for terms in likely if terms not in set(recurring)]))
+    likely = [stems for stems in forms if after_article[stems] or _is_name(forms[stems])]
+    recurring = [stems for stems in likely if met(stems) > 1]
+    return _Voice(speaker, topics(recurring), topics([stems for stems in likely if stems not in set(recurring)]))
 
 
 def _is_name(forms: Counter[str]) -> bool:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 from app.citations import ANSWER_SENTENCES, Citation, cite, quoted_span
 from index.embed import Matrix
-from index.lexical import LexicalIndex
+from index.lexical import terms
 from index.search import Hit
+from index.store import Store
 from ingest.model import Span, Turn
 
 COVERAGE_WEIGHT = 0.2
@@ -84,15 +85,14 @@ class Scored:
 class Topic:
     """What is asked about, in both of the forms in which sentences are compared with it."""
 
-    def __init__(self, text: str, vector: Matrix, lexical: LexicalIndex) -> None:
+    def __init__(self, text: str, vector: Matrix, store: Store) -> None:
         self.vector = vector
-        self._lexical = lexical
-        self._idf = {term: lexical.idf(term) for term in lexical.terms(text)}
+        self._idf = store.idf(terms(text))
         self.mass = sum(self._idf.values())
 
     def coverage(self, text: str) -> float:
         """Share of the topic's words, weighted by how rare they are, that a text holds; 0 to 1."""
-        held = set(self._lexical.terms(text))
+        held = set(terms(text))
         return sum(idf for term, idf in self._idf.items() if term in held) / self.mass if self.mass else 0.0
 
 

@@ -167,7 +167,7 @@ def _people(index: Index, names: Sequence[str]) -> list[list[str]]:
     Namesakes, whom sidecars list under one alias, are not put together.
     """
     people: dict[str, list[str]] = {}
-    aliases = {speaker.name: speaker.aliases for speaker in index.records.speakers()} if len(names) > 1 else {}
+    aliases = {speaker.name: speaker.aliases for speaker in index.store.speakers()} if len(names) > 1 else {}
     for name in names:
         bare = bare_name(name)
         namesake = bare in map(bare_name, aliases.get(name, ()))
@@ -212,7 +212,7 @@ def search(
     asked = understand(query, known_speakers(index, source)).asked
     return index.search(
         query,
-        index.embedder.embed([query])[0],
+        index.vector(query),
         top_k,
         speakers=() if speaker is None else filter_speaker(index, speaker),
         source_id=source,
@@ -223,12 +223,12 @@ def search(
 def known_speakers(index: Index, source: str | None) -> Sequence[Speaker]:
     """Those who speak in the corpus, or in one source of it. Raises UnknownFilterError for an unknown source."""
     filter_source(index, source)
-    return index.records.speakers(filter_source(index, source))
+    return index.store.speakers(filter_source(index, source))
 
 
 def filter_source(index: Index, source: str | None) -> str | None:
     """The source id, checked."""
-    if source is not None and index.records.source(source) is None:
+    if source is not None and index.store.source(source) is None:
         raise UnknownFilterError("source", f"there is no source {source!r}; `onrecord sources` lists them")
     return source
 
@@ -238,7 +238,7 @@ def filter_speaker(index: Index, name: str) -> tuple[str, ...]:
 
     Raises UnknownFilterError for nobody, or more than one person.
     """
-    found = resolve_speaker(name, index.records.speakers())
+    found = resolve_speaker(name, index.store.speakers())
     people = _people(index, found)
     meant = next((names for names in people if name in names), people[0] if len(people) == 1 else None)
     if meant:
@@ -251,8 +251,8 @@ def filter_speaker(index: Index, name: str) -> tuple[str, ...]:
 def gather(index: Index, asked: Question, wanted: Sequence[str], top_k: int, source: str | None) -> Evidence:
     """Searches the scope, and where a person is asked for that person's turns apart."""
     text = asked.topic or asked.text
-    vector = index.embedder.embed([text])[0]
-    topic = Topic(text, vector, index.lexical)
+    vector = index.vector(text)
+    topic = Topic(text, vector, index.store)
     depth = max(top_k, EVIDENCE_HITS)
     hits = index.search(asked.text, vector, depth, source_id=source)
     sentences = candidates(topic, hits)
@@ -312,8 +312,8 @@ def _stretches(hits: Sequence[Hit]) -> list[str]:
 
 def _mentions(index: Index, name: str, source: str | None) -> tuple[Citation, ...]:
     """Where others speak of somebody who does not speak."""
-    vector = index.embedder.embed([name])[0]
-    topic = Topic(name, vector, index.lexical)
+    vector = index.vector(name)
+    topic = Topic(name, vector, index.store)
     sentences = candidates(topic, index.search(name, vector, EVIDENCE_HITS, source_id=source))
     return tuple(choose_quotes([s for s in score_sentences(topic, sentences) if s.coverage == 1.0], NEAR_MISSES))
 
@@ -324,7 +324,7 @@ def _near_misses(evidence: Evidence) -> tuple[Citation, ...]:
 
 
 def _nothing(index: Index, asked: Question, wanted: Sequence[str], source: str | None) -> str:
-    here = "this document" if source is not None or len(index.records.sources()) == 1 else "these documents"
+    here = "this document" if source is not None or len(index.store.sources()) == 1 else "these documents"
     if asked.unknown:
         return f"Nobody called {inert(asked.unknown)} speaks in {here}.{_suggested(asked)}"
     if wanted:
@@ -345,7 +345,7 @@ def _found(lead: str, near: Sequence[Citation]) -> str:
 
 def _holdings(index: Index, source: str | None) -> str:
     """What may be asked about: the titles, not more than a reader will read."""
-    sources = [each for each in index.records.sources() if source in (None, each.id)]
+    sources = [each for each in index.store.sources() if source in (None, each.id)]
     if not sources:
         return "There are no documents to answer from: add some with `onrecord ingest`."
     titles = "; ".join(each.title for each in sources[:SHOWN_TITLES])

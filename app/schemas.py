@@ -11,8 +11,8 @@ from ingest.links import deep_link
 from ingest.model import Attribution, Kind, Turn, format_timestamp
 
 if TYPE_CHECKING:  # faiss and all that come with them are of no use to `--help`
-    from index.records import Records
     from index.search import Hit
+    from index.store import Store
 
 MAX_TEXT = 4000
 MAX_NAME = 200
@@ -258,11 +258,11 @@ def turns_out(turns: Sequence[Turn], indices: Iterable[int], url: str | None = N
     ]
 
 
-def list_sources(records: Records) -> list[ListedSource]:
+def list_sources(store: Store) -> list[ListedSource]:
     """All documents, in the order of their ids."""
-    counts = records.source_counts()
+    counts = store.source_counts()
     speaking: dict[str, list[str]] = {}
-    for speaker, source_id, _ in records.speaker_counts():
+    for speaker, source_id, _ in store.speaker_counts():
         speaking.setdefault(source_id, []).append(speaker)
     return [
         ListedSource(
@@ -275,15 +275,15 @@ def list_sources(records: Records) -> list[ListedSource]:
             turns=counts[source.id][0],
             passages=counts[source.id][1],
         )
-        for source in records.sources()
+        for source in store.sources()
     ]
 
 
-def list_speakers(records: Records) -> list[SpeakerOut]:
+def list_speakers(store: Store) -> list[SpeakerOut]:
     """All who speak, by name."""
     turns: dict[str, int] = {}
     sources: dict[str, list[str]] = {}
-    for name, source_id, count in records.speaker_counts():
+    for name, source_id, count in store.speaker_counts():
         turns[name] = turns.get(name, 0) + count
         sources.setdefault(name, []).append(source_id)
     return [
@@ -293,5 +293,5 @@ def list_speakers(records: Records) -> list[SpeakerOut]:
             turns=turns.get(speaker.name, 0),
             sources=sources.get(speaker.name, []),
         )
-        for speaker in records.speakers()
+        for speaker in store.speakers()
     ]

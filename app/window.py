@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from app.errors import UnknownFilterError
 from app.problems import FieldError
 from app.schemas import SourceResponse, list_sources, turns_out
-from index.records import Records
+from index.store import Store
 from ingest.model import Turn
 
 
 def read_window(
-    records: Records,
+    store: Store,
     source_id: str,
     *,
     start: float | None = None,
@@ -33,10 +33,10 @@ def read_window(
         raise FieldError("end", "must not be before start")
     if first is not None and last is not None and last < first:
         raise FieldError("last", "must not be before first")
-    listed = next((each for each in list_sources(records) if each.id == source_id), None)
+    listed = next((each for each in list_sources(store) if each.id == source_id), None)
     if listed is None:
         raise UnknownFilterError("source", f"there is no source {source_id!r}")
-    turns = records.turns(source_id, first or 0, last)
+    turns = store.turns(source_id, first or 0, last)
     if not by_clock:
         indices = range(first or 0, (first or 0) + len(turns))
         return SourceResponse(source=listed, turns=turns_out(turns, indices, listed.url))

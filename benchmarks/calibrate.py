@@ -148,7 +148,7 @@ def short_cases(segments: list[dict[str, Any]], foreign: list[str], source: str,
 def detail_cases(queries: list[dict[str, Any]], transcripts: Path, index: Index) -> Iterator[Case]:
     """Details of persons and things that the meetings don't tell, and of things that they do."""
     marked = [{**query, "answerable": True, "split": ""} for query in queries]
-    ids = {Path(source.path).stem: source.id for source in index.records.sources()}
+    ids = {Path(source.path).stem: source.id for source in index.store.sources()}
     paths = sorted(transcripts.iterdir())
     meetings = refusal.Meetings([refusal.Meeting(path, marked, index, ids[path.stem]) for path in paths], index)
     rng = random.Random(12)
@@ -210,7 +210,7 @@ class Meetings:
         part = Path(shutil.copytree(self._folder / "all", self._folder / "part"))
         ingest([self._corpus], part, self._embedder, Limits())
         index = Index.open(part, self._embedder)
-        ids = {Path(source.path).stem: source.id for source in index.records.sources()}
+        ids = {Path(source.path).stem: source.id for source in index.store.sources()}
         rows = [(case, *signs(index, case, ids)) for case in cases]
         index.close()
         shutil.rmtree(part)

@@ -24,7 +24,8 @@ from pathlib import Path
 from index.build import ingest
 from index.embed import Embedder, load_embedder
 from index.errors import IndexingError
-from index.search import Index, verify
+from index.local import verify_local
+from index.search import Index
 from index.snapshot import BUILDING, CURRENT, current_folder
 from ingest.limits import Limits
 
@@ -61,10 +62,10 @@ class Trial:
     def version(self) -> str:
         """The version of the changing document that the index holds; a reason where it holds none whole."""
         try:
-            if flaws := verify(self.index_dir):
+            if flaws := verify_local(self.index_dir):
                 return flaws[0]
             with closing(Index.open(self.index_dir, self.embedder)) as index:
-                versions = {turn.text.split()[2] for turn in index.records.turns(CHANGING)}
+                versions = {turn.text.split()[2] for turn in index.store.turns(CHANGING)}
         except IndexingError as error:
             return str(error)
         return versions.pop() if len(versions) == 1 else f"mixed: {sorted(versions)}"

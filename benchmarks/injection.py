@@ -65,7 +65,7 @@ class Corpora:
             ids = documents(hostile, attacks)
             ingest([ROOT / "corpus", hostile], index_dir, self._embedder, Limits())
             with serving(index_dir, self._embedder, server, **more) as service:
-                yield service, {each: source for each, source in ids.items() if service.index.records.source(source)}
+                yield service, {each: source for each, source in ids.items() if service.index.store.source(source)}
 
 
 def really(service: Service, attack: Attack, source: str, wrote: Counter[str]) -> list[str]:

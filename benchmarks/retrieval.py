@@ -24,7 +24,9 @@ import numpy as np
 from app.quoting import search
 from index.build import ingest
 from index.embed import load_embedder
+from index.lexical import terms
 from index.search import Hit, Index
+from index.store import Scope
 from ingest.limits import Limits
 
 DEPTH = 30
@@ -40,12 +42,14 @@ def rankers(index: Index) -> dict[str, Ranker]:
 
         return rank
 
+    def found(question: str, source: str | None, depth: int):
+        return index.store.find(terms(question), index.embedder.embed([question])[0], depth, Scope(source), ())
+
     def lexical(question: str, source: str | None, depth: int):
-        return index.lexical.search(question, depth, source_id=source)
+        return found(question, source, depth).lexical
 
     def dense(question: str, source: str | None, depth: int):
-        allowed = index.records.rows(source) if source else None
-        return index.dense.search(index.embedder.embed([question])[0], depth, allowed)
+        return found(question, source, depth).dense
 
     def rrf(question: str, source: str | None, depth: int) -> Sequence[Hit]:
         """Reciprocal rank fusion with constant 60, ranks from 1 (Cormack, Clarke & Büttcher, SIGIR 2009)."""
@@ -74,11 +78,12 @@ def as_result(hit: Hit, names: dict[str, str]) -> dict[str, object]:
 def known_items(index: Index, count: int) -> list[tuple[str, str]]:
     """Questions made of three rare words of one passage, and that passage's id."""
     rng = random.Random(7)
-    passages = [record.passage for record in index.records.passages() if record.passage.words > 60]
+    every = (passage for source in index.store.sources() for passage in index.store.passages_of(source.id))
+    passages = [passage for passage in every if passage.words > 60]
     items: list[tuple[str, str]] = []
     while len(items) < count:
         passage = rng.choice(passages)
-        turns = index.records.turns(passage.source_id)
+        turns = index.store.turns(passage.source_id)
         text = " ".join(turns[s.turn].text[s.begin : s.end] for s in passage.sentences)
         rare = sorted({w for w in re.findall(r"[a-z]{4,}", text.lower()) if 0 < _frequency(index, w) <= 0.01})
         if len(rare) >= 3:
@@ -87,8 +92,7 @@ def known_items(index: Index, count: int) -> list[tuple[str, str]]:
 
 
 def _frequency(index: Index, word: str) -> float:
-    terms = index.lexical.terms(word)
-    found = index.lexical.search(word, len(index))[0] if terms else ()
+    found = index.store.lexical.search(terms(word), len(index))[0]
     return len(found) / len(index) if len(found) >= 2 else 0.0
 
 
@@ -104,7 +108,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         report = ingest([args.questions_dir / "transcripts"], Path(folder), embedder, Limits())
         index = Index.open(Path(folder), embedder)
-        files = {source.id: Path(source.path).stem for source in index.records.sources()}
+        files = {source.id: Path(source.path).stem for source in index.store.sources()}
         ids = {stem: source_id for source_id, stem in files.items()}
         meetings = {stem: scoring["Meeting"](args.questions_dir / "transcripts" / f"{stem}.json") for stem in ids}
         print(

@@ -1,96 +1,50 @@
-"""Files -> a new snapshot, incrementally: what did not change is neither read nor embedded again."""
+"""Files -> a new snapshot, incrementally: what did not change is neither read nor embedded again.
+
+A snapshot's sources lie in segments, which are never changed: what is new goes into a new one, and the newest are
+written together whenever they have grown to be of a size ("the logarithmic method", Bentley & Saxe 1980), so that a
+large segment and its graph are seldom made again. What is gone stays in its segment, dead, until much of it is.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import os
+import shutil
 import time
-from collections.abc import Callable, Container, Generator, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from index.dense import write_vectors
+from index.bulk import embed_passages
+from index.catalogue import Entry, write_catalogue
+from index.changes import Changed, Changes, Flaw, Report, find_changes, read_changed
 from index.embed import Embedder, Matrix
 from index.errors import NoSnapshotError, SnapshotError
-from index.lexical import LexicalRecord, write_words
-from index.records import PassageRecord, SourceRecord, write_records
-from index.search import LEXICAL, RECORDS, SENTENCES, VECTORS, Index
-from index.snapshot import delete_unread, new_snapshot, publish, writer_lock
-from ingest.corpus import Found, Walk, walk
-from ingest.errors import ReadError
+from index.lexical import LexicalRecord, count_deleted, update_words, write_words
+from index.local import CATALOGUE, LEXICAL, SEGMENTS, LocalStore, open_local
+from index.prepare import PassageText, Prepared, prepare
+from index.search import foreign_model
+from index.segment import Embedded, Segment, SegmentWriter
+from index.snapshot import delete_unread, link, new_snapshot, publish, writer_lock
 from ingest.limits import Limits
-from ingest.model import Document, Passage, Source, Turn
-from ingest.passages import build_passages, speaker_label
-from ingest.readers import read_document
+from ingest.model import Document
 from ingest.speakers import Naming, Speaker, merge_speakers
 
 Progress = Callable[[int, int], None]
-"""Called with the number of passages embedded so far and in all."""
+"""Called with the number of passages embedded so far, and of all that are known to have to be."""
 
-
-@dataclass(frozen=True, slots=True)
-class Flaw:
-    """What was wrong with a file. `line` is 1-based, null where no single line is at fault."""
-
-    path: str
-    line: int | None
-    error: str
-
-
-@dataclass(slots=True)
-class Report:
-    """What an ingest did. `errors` name files that are not in the index, `warnings` flaws of files that are."""
-
-    snapshot: str = ""
-    added: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    removed: int = 0
-    passages: int = 0
-    embedded: int = 0
-    seconds: float = 0.0
-    errors: list[Flaw] = field(default_factory=list[Flaw])
-    warnings: list[Flaw] = field(default_factory=list[Flaw])
-
-
-@dataclass(frozen=True, slots=True)
-class _Text:
-    """What is embedded and indexed of a passage, and where its sentences stand in it."""
-
-    text: str
-    ranges: tuple[tuple[int, int], ...]
-
-    @property
-    def digest(self) -> str:
-        return hashlib.sha256(f"{self.ranges}{self.text}".encode()).hexdigest()[:32]
-
-
-def passage_text(passage: Passage, turns: Sequence[Turn]) -> _Text:
-    """Each stretch of a turn on a line, its speaker before and its note after it, a new heading on a line above.
-
-    None of the three is ever shown as words of the passage.
-    """
-    text, ranges = "", list[tuple[int, int]]()
-    heading: tuple[str, ...] = ()
-    for span in passage.spans:
-        turn = turns[span.turn]
-        text += "\n" if text else ""
-        if turn.heading[-1:] != heading:
-            heading = turn.heading[-1:]
-            text += "".join(f"{title}\n" for title in heading)
-        text += speaker_label(turn)
-        shift = len(text) - span.begin
-        inside = [s for s in passage.sentences if s.turn == span.turn and span.begin <= s.begin < span.end]
-        ranges += [(s.begin + shift, s.end + shift) for s in inside]
-        text += turn.text[span.begin : span.end]
-        if turn.note and span.end == len(turn.text):
-            text += f" {turn.note}"
-    return _Text(text, tuple(ranges))
+FIRST_GROUP, LARGEST_GROUP = 8, 512
+"""Documents that are read while those before them are embedded: few at first, so that the model does not wait."""
+SMALL = 2000
+"""Passages up to which an index is written as one segment, in the order of its sources, whatever changed."""
+MOST_DEAD = 0.25
+"""Share of dead passages from which a segment, or the index of words, is written anew."""
 
 
 def ingest(
@@ -109,27 +63,18 @@ def ingest(
     report = Report()
     with writer_lock(index_dir):
         with _previous(index_dir, embedder, report) as previous:
-            old = {Path(r.root, r.source.path): r for r in previous.records.source_records()} if previous else {}
-            walked, kept = _scan(paths, old, report)
-            sources = _read(walked, old, kept, limits, report)
-            speakers, canonical = merge_speakers([Naming.of(source.document) for source in sources])
-            sources = [_with_speakers(source, names) for source, names in zip(sources, canonical, strict=True)]
-            speaking = {turn.speaker for source in sources for turn in source.turns}
-            speakers = [speaker for speaker in speakers if speaker.name in speaking]
-            if previous and sources == list(old.values()):
-                report.snapshot = previous.manifest.id
-                report.passages = len(previous)
-            else:
-                _build(index_dir, sources, speakers, embedder, previous, report, progress)
+            known = [entry.record for entry in previous.entries.values()] if previous else []
+            changes = find_changes(paths, known, report)
+            report.snapshot = _build(index_dir, changes, previous, embedder, limits, report, progress)
         delete_unread(index_dir, keep=report.snapshot)
     report.seconds = time.monotonic() - began
     return report
 
 
 @contextmanager
-def _previous(index_dir: Path, embedder: Embedder, report: Report) -> Generator[Index | None]:
+def _previous(index_dir: Path, embedder: Embedder, report: Report) -> Generator[LocalStore | None]:
     try:
-        index = Index.open(index_dir, embedder)
+        store = open_local(index_dir)
     except NoSnapshotError:
         yield None
         return
@@ -138,151 +83,314 @@ def _previous(index_dir: Path, embedder: Embedder, report: Report) -> Generator[
         yield None
         return
     try:
-        yield index
+        if reason := foreign_model(store.holdings, embedder):
+            report.warnings.append(Flaw(str(index_dir), None, f"{reason}; starting from nothing"))
+            yield None
+        else:
+            yield store
     finally:
-        index.close()
-
-
-def _scan(paths: Sequence[Path], old: Mapping[Path, SourceRecord], report: Report) -> tuple[Walk, list[SourceRecord]]:
-    """The files now there, and the sources of earlier ingests that these paths do not cover."""
-    walked = walk(paths)
-    report.errors += [Flaw(str(error.path), error.line, error.reason) for error in walked.errors]
-    covers = {path.resolve() for path in paths}
-    kept = {file: record for file, record in old.items() if covers.isdisjoint([file, *file.parents])}
-    there = {Path(entry.root, entry.relative) for entry in walked.found}
-    report.removed = len(old.keys() - kept.keys() - there)
-    return walked, list(kept.values())
-
-
-def _read(
-    walked: Walk, old: Mapping[Path, SourceRecord], kept: Iterable[SourceRecord], limits: Limits, report: Report
-) -> list[SourceRecord]:
-    """All sources in the order of their ids; a file whose digest is known is not read."""
-    sources = {record.source.id: record for record in kept}
-    met = [old.get(Path(entry.root, entry.relative)) for entry in walked.found]
-    taken = sources.keys() | {record.source.id for record in met if record}
-    for entry, known in zip(walked.found, met, strict=True):
-        if known and known.digest == entry.digest:
-            report.unchanged += 1
-            sources[known.source.id] = known
-            continue
-        try:
-            document = read_document(entry.path, limits)
-        except ReadError as error:
-            report.errors.append(Flaw(str(error.path), error.line, error.reason))
-            continue
-        report.added += known is None
-        report.updated += known is not None
-        report.warnings += [Flaw(str(entry.path), line, reason) for line, reason in document.warnings]
-        record = _record(entry, document, known, taken)
-        sources[record.source.id] = record
-    return [sources[source_id] for source_id in sorted(sources)]
-
-
-def _record(entry: Found, document: Document, known: SourceRecord | None, taken: Container[str]) -> SourceRecord:
-    """A source keeps the id it has; a new one gets that of its path, unless a file of another ingest has it taken."""
-    d = document
-    if known:
-        source_id, root, path = known.source.id, known.root, known.source.path
-    else:
-        source_id, root, path = entry.source_id, str(entry.root), entry.relative
-        if source_id in taken:
-            source_id = f"{source_id}-{hashlib.sha256(str(Path(root, path)).encode()).hexdigest()[:8]}"
-    source = Source(source_id, path, d.title, d.kind, d.url, d.date, d.people)
-    return SourceRecord(source, root, entry.digest, d.turns, tuple(turn.speaker for turn in d.turns), d.warnings)
-
-
-def _with_speakers(record: SourceRecord, canonical: dict[str, str]) -> SourceRecord:
-    turns = tuple(
-        replace(turn, speaker=canonical[name]) if name else turn
-        for turn, name in zip(record.turns, record.names, strict=True)
-    )
-    return replace(record, turns=turns)
+        store.close()
 
 
 def _build(
     index_dir: Path,
-    sources: Sequence[SourceRecord],
-    speakers: Sequence[Speaker],
+    changes: Changes,
+    previous: LocalStore | None,
     embedder: Embedder,
-    previous: Index | None,
+    limits: Limits,
     report: Report,
     progress: Progress,
-) -> None:
-    passages: list[Passage] = []
-    texts: list[_Text] = []
-    for record in sources:
-        for passage in build_passages(record.source.id, record.turns, embedder.count_tokens, embedder.max_tokens):
-            passages.append(passage)
-            texts.append(passage_text(passage, record.turns))
-    vectors, sentences, report.embedded = _vectors(texts, embedder, previous, progress)
-    firsts = np.cumsum([0, *(len(text.ranges) for text in texts)]).tolist()
-    records = [
-        PassageRecord(passage, row, firsts[row], text.digest)
-        for row, (passage, text) in enumerate(zip(passages, texts, strict=True))
-    ]
-    turns = {record.source.id: record.turns for record in sources}
+) -> str:
+    """The id of the snapshot that is live afterwards: a new one, where anything changed."""
+    if previous and not changes.changed and not changes.removed:
+        report.passages = len(previous)
+        return previous.holdings.id
     with new_snapshot(index_dir) as folder:
-        write_records(folder / RECORDS, sources, records, speakers)
-        write_vectors(folder / VECTORS, vectors)
-        np.save(folder / SENTENCES, sentences)
-        (folder / LEXICAL).mkdir()
-        write_words(
-            folder / LEXICAL,
-            (
-                LexicalRecord(
-                    row,
-                    passage.source_id,
-                    sorted({name for s in passage.spans if (name := turns[passage.source_id][s.turn].speaker)}),
-                    text.text,
-                )
-                for row, (passage, text) in enumerate(zip(passages, texts, strict=True))
-            ),
+        build = _Build(folder, previous, changes, embedder, report, progress)
+        build.add(_documents(changes.changed, limits, report))
+        if previous and build.entries == previous.entries:
+            report.passages = len(previous)
+            return previous.holdings.id
+        build.rename()
+        build.arrange()
+        return build.publish()
+
+
+def _documents(changed: Sequence[Changed], limits: Limits, report: Report) -> Iterator[list[tuple[Changed, Document]]]:
+    """Groups of documents, each read while the one before is worked on."""
+
+    def read(group: Sequence[Changed]) -> list[tuple[Changed, Document]]:
+        read = ((each, read_changed(each, limits, report)) for each in group)
+        return [(each, document) for each, document in read if document]
+
+    with ThreadPoolExecutor(1) as reader:
+        following = None
+        for group in _groups(changed):
+            ready, following = following, reader.submit(read, group)
+            if ready:
+                yield ready.result()
+        if following:
+            yield following.result()
+
+
+def _groups(changed: Iterable[Changed]) -> Iterator[list[Changed]]:
+    left, size = iter(changed), FIRST_GROUP
+    while group := list(islice(left, size)):
+        yield group
+        size = min(2 * size, LARGEST_GROUP)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A source some of whose passages are not embedded yet."""
+
+    prepared: Prepared
+    vectors: list[tuple[Matrix, NDArray[np.int8]] | None]
+    missing: deque[int] = field(default_factory=deque[int])
+
+    def embedded(self, dimension: int) -> Embedded:
+        done = [pair for pair in self.vectors if pair is not None]
+        vectors = np.asarray([vector for vector, _ in done], np.float32).reshape(-1, dimension)
+        sentences = np.concatenate([np.empty((0, dimension), np.int8), *(rows for _, rows in done)])
+        return Embedded(self.prepared, vectors, sentences)
+
+
+class _Build:
+    """A snapshot in the making: `entries` are the sources it will have, `segments` where they are."""
+
+    def __init__(
+        self,
+        folder: Path,
+        previous: LocalStore | None,
+        changes: Changes,
+        embedder: Embedder,
+        report: Report,
+        progress: Progress,
+    ) -> None:
+        self.folder = folder
+        self._previous = previous
+        self._embedder = embedder
+        self._report = report
+        self._progress = progress
+        old = previous.entries if previous else {}
+        self.entries: dict[str, Entry] = {record.source.id: old[record.source.id] for record in changes.kept}
+        self._namings: dict[str, Naming] = {source_id: e.record.naming for source_id, e in self.entries.items()}
+        self.segments: dict[str, Segment] = dict(previous.segments) if previous else {}
+        self._next_row = previous.next_row if previous else 0
+        self._next_number = previous.next_number if previous else 0
+        self._needed = 0
+        self._anew = previous is None
+        (folder / SEGMENTS).mkdir()
+
+    def add(self, groups: Iterable[Sequence[tuple[Changed, Document]]]) -> None:
+        """Writes documents as they come, under the names that are canonical as far as is known by then."""
+        self._write(chain.from_iterable(map(self._prepare, groups)))
+
+    def rename(self) -> None:
+        """Writes those sources again in which somebody goes by another canonical name, now that all are known."""
+        _, canonical = self._speakers()
+        stale = [entry for source_id, entry in self.entries.items() if entry.record.canonical != canonical[source_id]]
+        self._write(
+            prepare(r.source, r.root, r.digest, self._document(entry), canonical[r.source.id], self._embedder)
+            for entry in stale
+            for r in [entry.record]
         )
+
+    def arrange(self) -> None:
+        """Writes segments together, or anew without what is dead in them, as they have come to need it."""
+        sizes = [self._size(segment) for segment in self.segments.values()]
+        if sum(live for live, _ in sizes) <= SMALL and (len(sizes) > 1 or any(dead for _, dead in sizes)):
+            self._start_anew()
+            return
+        names = list(self.segments)
+        for begin, end in runs_to_rewrite(sizes):
+            self._rewrite(names[begin:end])
+
+    def publish(self) -> str:
+        """Finishes the folder and makes it the live snapshot."""
+        previous = self._previous
+        for name, segment in self.segments.items():
+            if previous and previous.segments.get(name) is segment:
+                link(previous.held, self.folder, f"{SEGMENTS}/{name}")
+        self._write_words()
+        speakers, _ = self._speakers()
+        speaking = {name for entry in self.entries.values() for name in entry.record.spoken}
+        speakers = [speaker for speaker in speakers if speaker.name in speaking]
+        entries = [self.entries[source_id] for source_id in sorted(self.entries)]
+        write_catalogue(self.folder / CATALOGUE, entries, speakers)
+        records = [entry.record for entry in entries]
+        numbers = np.asarray([entry.number for entry in entries], np.int64)
+        counts = {
+            "sources": len(records),
+            "turns": sum(record.turns for record in records),
+            "passages": sum(record.passages for record in records),
+            "sentences": sum(segment.count_sentences(numbers) for segment in self.segments.values()),
+            "speakers": len(speakers),
+        }
         manifest = publish(
-            folder,
-            model=embedder.fingerprint,
-            dimension=embedder.dimension,
-            corpus_hash=hashlib.sha256("\n".join(f"{r.source.id} {r.digest}" for r in sources).encode()).hexdigest(),
-            counts={
-                "sources": len(sources),
-                "turns": sum(len(record.turns) for record in sources),
-                "passages": len(passages),
-                "sentences": len(sentences),
-                "speakers": len(speakers),
-            },
+            self.folder,
+            model=self._embedder.fingerprint,
+            dimension=self._embedder.dimension,
+            corpus_hash=hashlib.sha256("\n".join(f"{r.source.id} {r.digest}" for r in records).encode()).hexdigest(),
+            counts=counts,
+            older=previous.held if previous else None,
         )
-    report.snapshot = manifest.id
-    report.passages = len(passages)
+        self._report.passages = counts["passages"]
+        return manifest.id
 
+    def _prepare(self, group: Sequence[tuple[Changed, Document]]) -> Iterator[Prepared]:
+        self._namings.update((changed.source_id, Naming.of(document)) for changed, document in group)
+        _, canonical = self._speakers()
+        for changed, document in group:
+            names = canonical[changed.source_id]
+            yield prepare(changed.source(document), changed.root, changed.digest, document, names, self._embedder)
 
-def _vectors(
-    texts: Sequence[_Text], embedder: Embedder, previous: Index | None, progress: Progress
-) -> tuple[Matrix, NDArray[np.int8], int]:
-    """Vectors of all passages, of all their sentences as int8, and how many passages had to be embedded."""
-    vectors = np.empty((len(texts), embedder.dimension), dtype=np.float32)
-    sentences: list[NDArray[np.int8]] = [np.empty((0, embedder.dimension), dtype=np.int8)] * len(texts)
-    known = {record.digest: record for record in previous.records.passages()} if previous else {}
-    new: list[int] = []
-    for i, text in enumerate(texts):
-        record = known.get(text.digest)
-        if previous and record:
-            vectors[i] = previous.dense.vectors(np.asarray([record.row]))[0]
-            sentences[i] = previous.sentences[record.first_sentence : record.first_sentence + len(text.ranges)]
+    def _speakers(self) -> tuple[list[Speaker], dict[str, dict[str, str]]]:
+        """All speakers, and for each source the canonical names of those its turns name."""
+        ids = sorted(self._namings)
+        speakers, canonical = merge_speakers([self._namings[source_id] for source_id in ids])
+        return speakers, dict(zip(ids, canonical, strict=True))
+
+    def _write(self, sources: Iterable[Prepared]) -> None:
+        """A new segment of some sources, where there are any."""
+        embedded = self._embedded(sources)
+        first = next(embedded, None)
+        if first is None:
+            return
+        with self._new_segment() as (name, writer):
+            for source in chain([first], embedded):
+                self._place(name, writer, source)
+
+    @contextmanager
+    def _new_segment(self) -> Generator[tuple[str, SegmentWriter]]:
+        taken = [int(name) for name in self.segments]
+        name = f"{max(taken, default=-1) + 1:06d}"
+        (self.folder / SEGMENTS / name).mkdir()
+        writer = SegmentWriter(self.folder / SEGMENTS / name, self._embedder.dimension)
+        try:
+            yield name, writer
+        except BaseException:
+            writer.abandon()
+            raise
+        writer.close()
+        self.segments[name] = Segment(writer.folder)
+
+    def _place(self, segment: str, writer: SegmentWriter, source: Embedded) -> None:
+        record = source.prepared.record
+        entry = Entry(record, self._next_number, segment, self._next_row)
+        writer.add(entry.number, entry.first_row, source)
+        self.entries[record.source.id] = entry
+        self._next_number += 1
+        self._next_row += record.passages
+
+    def _embedded(self, sources: Iterable[Prepared]) -> Iterator[Embedded]:
+        """The sources in order, with vectors; passages whose text was embedded before keep theirs."""
+        waiting: deque[_Waiting] = deque()
+
+        def texts() -> Iterator[PassageText]:
+            for prepared in sources:
+                each = _Waiting(prepared, [self._known(text.digest) for text in prepared.texts])
+                each.missing.extend(i for i, pair in enumerate(each.vectors) if pair is None)
+                self._needed += len(each.missing)
+                waiting.append(each)
+                yield from (prepared.texts[i] for i in list(each.missing))
+
+        for pair in embed_passages(texts(), self._embedder):
+            while not waiting[0].missing:
+                yield waiting.popleft().embedded(self._embedder.dimension)
+            waiting[0].vectors[waiting[0].missing.popleft()] = pair
+            self._report.embedded += 1
+            self._progress(self._report.embedded, self._needed)
+        yield from (each.embedded(self._embedder.dimension) for each in waiting)
+
+    def _known(self, digest: str) -> tuple[Matrix, NDArray[np.int8]] | None:
+        """The vectors of a text that is in some segment already."""
+        return next((pair for segment in self.segments.values() if (pair := segment.known(digest))), None)
+
+    def _document(self, entry: Entry) -> Document:
+        """What the reader had read, before names were made canonical."""
+        segment, record = self.segments[entry.segment], entry.record
+        turns = zip(segment.turns(entry.number), segment.names(entry.number), strict=True)
+        read = tuple(replace(turn, speaker=name) for turn, name in turns)
+        s = record.source
+        return Document(s.title, s.kind, read, s.people, s.url, s.date, record.warnings)
+
+    def _start_anew(self) -> None:
+        """All sources in one segment, as if they had just been read."""
+        old, self._anew = list(self.segments), True
+        self._next_row = self._next_number = 0
+        if self.entries:
+            with self._new_segment() as (name, writer):
+                for source_id in sorted(self.entries):
+                    self._place(name, writer, self._stored(self.entries[source_id]))
+        self._drop(old)
+
+    def _rewrite(self, old: Sequence[str]) -> None:
+        """One segment of what is live in some others; rows stay, so that the index of words does too."""
+        entries = sorted(
+            (entry for entry in self.entries.values() if entry.segment in old),
+            key=lambda entry: (entry.first_row, entry.number),
+        )
+        if entries:
+            with self._new_segment() as (name, writer):
+                for entry in entries:
+                    writer.add(entry.number, entry.first_row, self._stored(entry))
+                    self.entries[entry.record.source.id] = replace(entry, segment=name)
+        self._drop(old)
+
+    def _drop(self, names: Iterable[str]) -> None:
+        for name in names:
+            segment = self.segments.pop(name)
+            if segment.folder.is_relative_to(self.folder):
+                segment.close()
+                shutil.rmtree(segment.folder)
+
+    def _stored(self, entry: Entry) -> Embedded:
+        return self.segments[entry.segment].embedded(entry.record, entry.number, entry.first_row)
+
+    def _write_words(self) -> None:
+        """The index of words: that of the snapshot before, brought up to date, unless much of it is dead."""
+        folder, previous = self.folder / LEXICAL, self._previous
+        numbers = {entry.number for entry in self.entries.values()}
+        old = previous.entries if previous and not self._anew else {}
+        gone = [source_id for source_id, entry in old.items() if entry.number not in numbers]
+        dead = sum(old[source_id].record.passages for source_id in gone)
+        if previous and old:
+            dead += count_deleted(previous.held.folder / LEXICAL)
+        if previous and old and dead <= MOST_DEAD * len(previous):
+            known = {entry.number for entry in old.values()}
+            link(previous.held, self.folder, LEXICAL)
+            update_words(folder, gone, self._words(e for e in self.entries.values() if e.number not in known))
         else:
-            new.append(i)
+            folder.mkdir()
+            write_words(folder, self._words(self.entries.values()))
 
-    def embed(i: int) -> None:
-        vectors[i], rows = embedder.embed_passage(texts[i].text, texts[i].ranges)
-        sentences[i] = quantise(rows)
+    def _words(self, entries: Iterable[Entry]) -> Iterator[LexicalRecord]:
+        for entry in sorted(entries, key=lambda entry: (entry.first_row, entry.number)):
+            prepared = self.segments[entry.segment].prepared(entry.record, entry.number, entry.first_row)
+            for row, (passage, text) in enumerate(zip(prepared.passages, prepared.texts, strict=True), entry.first_row):
+                yield LexicalRecord(row, passage.source_id, prepared.speakers(passage), text.text)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done, _ in enumerate(pool.map(embed, new), start=1):
-            progress(done, len(new))
-    return vectors, np.concatenate(sentences) if sentences else np.empty((0, embedder.dimension), np.int8), len(new)
+    def _size(self, segment: Segment) -> tuple[int, int]:
+        """Live and dead passages of a segment."""
+        live = sum(entry.record.passages for entry in self.entries.values() if self.segments[entry.segment] is segment)
+        return live, len(segment.columns) - live
 
 
-def quantise(rows: Matrix) -> NDArray[np.int8]:
-    """Each row scaled so that its largest component is 127: a cosine does not depend on the length."""
-    largest = np.abs(rows).max(axis=1, keepdims=True, initial=1e-12)
-    return np.rint(rows * (127.0 / largest)).astype(np.int8)
+def runs_to_rewrite(sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Which segments, given by their live and dead passages, are written anew: ranges of such as become one.
+
+    The newest, as long as one is not larger than twice all that are newer; and each of which MOST_DEAD is dead.
+    """
+
+    def decayed(live: int, dead: int) -> bool:
+        return dead > MOST_DEAD * (live + dead)
+
+    begin, total = len(sizes), 0
+    while begin and (begin == len(sizes) or sizes[begin - 1][0] <= 2 * total):
+        begin -= 1
+        total += sizes[begin][0]
+    runs = [(i, i + 1) for i in range(begin) if decayed(*sizes[i])]
+    if len(sizes) - begin > 1 or (sizes and decayed(*sizes[-1])):
+        runs.append((begin, len(sizes)))
+    return runs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import faiss
@@ -23,7 +24,57 @@ def write_vectors(path: Path, vectors: Matrix) -> None:
     faiss.write_index(index, str(path))
 
 
+GRAPH_FROM = 1 << 40
+
+
+@dataclass(frozen=True, slots=True)
+class VectorFiles:
+    """Of one segment."""
+
+    vectors: Path
+    graph: Path | None
+
+
+def write_graph(path: Path, vectors: Matrix) -> None:
+    raise NotImplementedError
+
+
 class DenseIndex:
+    """TEMPORARY multi-segment wrapper, being replaced."""
+
+    def __init__(self, segments, dimension, dead=np.empty(0, np.int64)) -> None:
+        self._parts = [_Flat(files.vectors) for files in segments]
+        self._offsets = np.cumsum([0, *(len(p) for p in self._parts)])
+        self.dimension = dimension
+        self._dead = dead
+
+    def __len__(self) -> int:
+        return int(self._offsets[-1])
+
+    def search(self, query, limit, allowed=None):
+        if len(self._dead) and allowed is None:
+            allowed = np.setdiff1d(np.arange(len(self)), self._dead)
+        rows, scores = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
+        for part, offset in zip(self._parts, self._offsets[:-1], strict=True):
+            mine = None if allowed is None else allowed[(allowed >= offset) & (allowed < offset + len(part))] - offset
+            r, s = part.search(query, limit, mine)
+            rows.append(r + offset)
+            scores.append(s)
+        r, s = np.concatenate(rows), np.concatenate(scores)
+        order = np.argsort(-s, kind="stable")[:limit]
+        return r[order], s[order]
+
+    def vectors(self, rows):
+        out = np.empty((len(rows), self.dimension), np.float32)
+        which = np.searchsorted(self._offsets, rows, side="right") - 1
+        for i, part in enumerate(self._parts):
+            here = which == i
+            if here.any():
+                out[here] = part.vectors(rows[here] - self._offsets[i])
+        return out
+
+
+class _Flat:
     """Reads what `write_vectors` wrote. Safe to search from several threads at once."""
 
     def __init__(self, path: Path) -> None:

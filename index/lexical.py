@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,11 +50,40 @@ def _schema() -> tantivy.Schema:
     )
 
 
+_CONTENT_WORDS, _ALL_WORDS = _analyzer(stop_words=False), _analyzer(stop_words=True)
+
+
+def terms(text: str) -> list[str]:
+    """The distinct terms of a text in order, without stop words unless it holds nothing else."""
+    return list(dict.fromkeys(_CONTENT_WORDS.analyze(text) or _ALL_WORDS.analyze(text)))
+
+
+def indexed_terms(text: str) -> list[str]:
+    """The terms of a text as they are indexed: all, in order, each time it is there."""
+    return _ALL_WORDS.analyze(text)
+
+
 def write_words(folder: Path, records: Iterable[LexicalRecord]) -> None:
     """An index in the empty folder `folder`."""
-    index = tantivy.Index(_schema(), str(folder))
+    _write(tantivy.Index(_schema(), str(folder)), (), records)
+
+
+def update_words(folder: Path, removed: Iterable[str], records: Iterable[LexicalRecord]) -> None:
+    """Takes the passages of some sources out of an index, then puts others in; no file that is there is written to."""
+    _write(tantivy.Index.open(str(folder)), removed, records)
+
+
+def count_deleted(folder: Path) -> int:
+    """Passages that were taken out of an index and still are in its files."""
+    segments = json.loads((folder / "meta.json").read_bytes())["segments"]
+    return sum(segment["deletes"]["num_deleted_docs"] for segment in segments if segment["deletes"])
+
+
+def _write(index: tantivy.Index, removed: Iterable[str], records: Iterable[LexicalRecord]) -> None:
     index.register_tokenizer("words", _analyzer(stop_words=True))
     writer = index.writer(heap_size=WRITER_BYTES, num_threads=1)
+    for source_id in removed:
+        writer.delete_documents_by_term("source", source_id)
     for record in records:
         writer.add_document(
             tantivy.Document(row=record.row, source=record.source_id, speaker=list(record.speakers), words=record.text)
@@ -73,15 +103,9 @@ class LexicalIndex:
         index.register_tokenizer("words", _analyzer(stop_words=True))
         self._searcher = index.searcher()
         self._schema = _schema()
-        self._content_words = _analyzer(stop_words=False)
-        self._all_words = _analyzer(stop_words=True)
 
     def __len__(self) -> int:
         return self._searcher.num_docs
-
-    def terms(self, text: str) -> list[str]:
-        """The distinct terms of a text in order, without stop words unless it holds nothing else."""
-        return list(dict.fromkeys(self._content_words.analyze(text) or self._all_words.analyze(text)))
 
     def idf(self, term: str) -> float:
         """Inverse document frequency as BM25 has it (Robertson & Zaragoza 2009): ln(1 + (N - n + 0.5)/(n + 0.5))."""
@@ -89,13 +113,12 @@ class LexicalIndex:
         return float(np.log1p((len(self) - n + 0.5) / (n + 0.5)))
 
     def search(
-        self, query: str, limit: int, *, source_id: str | None = None, speakers: Sequence[str] = ()
+        self, terms: Sequence[str], limit: int, *, source_id: str | None = None, speakers: Sequence[str] = ()
     ) -> tuple[Rows, Scores]:
-        """Up to `limit` rows that hold a word of the query and their BM25 (k1 1.2, b 0.75), best first.
+        """Up to `limit` rows that hold one of the terms and their BM25 (k1 1.2, b 0.75), best first.
 
         The filters are part of the query, so `limit` counts what passes them. Equal scores come in row order.
         """
-        terms = self.terms(query)
         if not terms or limit == 0:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
         should = tantivy.Occur.Should

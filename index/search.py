@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from index.dense import DenseIndex, Rows
+from index.dense import Rows
 from index.embed import Embedder, Matrix
 from index.errors import SnapshotError
 from index.fuse import fuse, smooth
-from index.lexical import LexicalIndex
-from index.records import Records
+from index.lexical import terms
+from index.local import open_local
+from index.query_vectors import QueryVectors
 from index.rerank import RERANK_DEPTH, Reranker
-from index.snapshot import REBUILD, HeldSnapshot, Manifest, hold_current
+from index.snapshot import REBUILD
+from index.store import Holdings, Scope, Store
 from ingest.model import Passage, Source, Turn
 from ingest.passages import speaker_label
-
-RECORDS, VECTORS, SENTENCES, LEXICAL = "records.sqlite", "vectors.faiss", "sentences.npy", "lexical"
 
 CANDIDATES = 300
 """Passages taken from each ranking before they are fused; 100 to 1,000 gave the same on the development set."""
@@ -68,51 +68,45 @@ class Hit:
 
 
 class Index:
-    """One snapshot, held until `close`. Safe to search from several threads at once."""
+    """A store and the model that its vectors were made with. Safe to search from several threads at once."""
 
-    def __init__(self, held: HeldSnapshot, embedder: Embedder, reranker: Reranker | None) -> None:
-        self._held = held
+    def __init__(self, store: Store, embedder: Embedder, reranker: Reranker | None = None) -> None:
+        self.store = store
         self.embedder = embedder
         self.reranker = reranker
-        self.manifest: Manifest = held.manifest
-        self.records = Records(held.folder / RECORDS)
-        self.dense = DenseIndex(held.folder / VECTORS)
-        self.lexical = LexicalIndex(held.folder / LEXICAL)
-        self.sentences: NDArray[np.int8] = np.load(held.folder / SENTENCES, mmap_mode="r")
-        # Positions run on from source to source, since only the distances within one are looked at.
-        self._middles: NDArray[np.float64] = np.cumsum(self.records.words) - self.records.words / 2
+        self._query_vectors = QueryVectors(embedder)
 
     @classmethod
     def open(cls, index_dir: Path, embedder: Embedder, reranker: Reranker | None = None) -> Index:
-        """The live snapshot, its checksums verified.
+        """The live snapshot.
 
         Raises NoSnapshotError, or SnapshotError where it is damaged or was built with another model.
         """
-        held = hold_current(index_dir)
-        try:
-            if held.manifest.model != embedder.fingerprint or held.manifest.dimension != embedder.dimension:
-                raise SnapshotError(
-                    f"{held.folder} was built with the model {held.manifest.model}, "
-                    f"and {embedder.fingerprint} is asked for; {REBUILD}"
-                )
-            if damaged := held.damaged_files():
-                raise SnapshotError(f"{held.folder} is damaged ({damaged[0]}); {REBUILD}")
-            return cls(held, embedder, reranker)
-        except Exception:
-            held.close()
-            raise
+        store = open_local(index_dir)
+        if reason := foreign_model(store.holdings, embedder):
+            store.close()
+            raise SnapshotError(reason)
+        return cls(store, embedder, reranker)
+
+    @property
+    def holdings(self) -> Holdings:
+        """What the index says of itself."""
+        return self.store.holdings
 
     def close(self) -> None:
-        """Lets the snapshot go."""
-        self.records.close()
-        self._held.close()
+        """Lets the store go."""
+        self.store.close()
 
     def __len__(self) -> int:
-        return len(self.dense)
+        return self.holdings.counts["passages"]
 
     def count(self, source_id: str | None = None) -> int:
         """Passages in the index, or in one source."""
-        return len(self) if source_id is None else len(self.records.rows(source_id))
+        return len(self) if source_id is None else self.store.source_counts().get(source_id, (0, 0))[1]
+
+    def vector(self, text: str) -> Matrix:
+        """The vector of a query; of one asked a moment ago it is known."""
+        return self._query_vectors.vector(text)
 
     def search(
         self,
@@ -130,33 +124,30 @@ class Index:
         that they never leave fewer hits than there are. The words of `favoured` speakers count for more.
         The reranker, where there is one, has the last word on the order of the first RERANK_DEPTH.
         """
-        allowed = self.records.rows(source_id, speakers) if speakers or source_id is not None else None
-        lexical = self.lexical.search(query, CANDIDATES, source_id=source_id, speakers=speakers)
-        rows, evidence = fuse(lexical, self.dense.search(vector, CANDIDATES, allowed))
-        scores = smooth(rows, evidence, self.records.source_numbers[rows], self._middles[rows])
+        found = self.store.find(terms(query), vector, CANDIDATES, Scope(source_id, speakers), favoured)
+        rows, evidence = fuse(found.lexical, found.dense)
+        scores = smooth(rows, evidence, found.sources, found.middles)
         if favoured:
-            scores *= 1 + FAVOUR * self.records.shares(favoured, rows)
+            scores *= 1 + FAVOUR * found.shares
         depth = top_k if self.reranker is None else max(top_k, RERANK_DEPTH)
         best = np.argsort(-scores, kind="stable")[:depth]
         hits = self._hits(rows[best], scores[best].tolist(), vector)
         return hits if self.reranker is None else rerank(self.reranker, query, hits)[:top_k]
 
     def _hits(self, rows: Rows, scores: Sequence[float], vector: Matrix) -> list[Hit]:
-        hits: list[Hit] = []
-        if not len(rows):
-            return hits
-        similarities = (self.dense.vectors(rows) @ vector).tolist()
-        found = zip(self.records.passages(rows.tolist()), scores, similarities, strict=True)
-        for rank, (record, score, similarity) in enumerate(found, start=1):
-            passage = record.passage
-            source = self.records.source(passage.source_id)
-            if source is None:
-                raise SnapshotError(f"passage {passage.id} belongs to no source; {REBUILD}")
-            first, last = min(s.turn for s in passage.sentences), max(s.turn for s in passage.sentences)
-            turns = dict(enumerate(self.records.turns(source.id, first, last), start=first))
-            vectors = self.sentences[record.first_sentence : record.first_sentence + len(passage.sentences)]
-            hits.append(Hit(rank, score, similarity, passage, source, turns, vectors))
-        return hits
+        found = {stored.row: stored for stored in self.store.passages(rows, vector)}
+        ranked = ((score, found[row]) for row, score in zip(rows.tolist(), scores, strict=True) if row in found)
+        return [
+            Hit(rank, score, s.similarity, s.passage, s.source, s.turns, s.sentence_vectors)
+            for rank, (score, s) in enumerate(ranked, start=1)
+        ]
+
+
+def foreign_model(holdings: Holdings, embedder: Embedder) -> str | None:
+    """Why the vectors of an index cannot be compared with those of the embedder, where they cannot."""
+    if (holdings.model, holdings.dimension) == (embedder.fingerprint, embedder.dimension):
+        return None
+    return f"the index was built with the model {holdings.model}, and {embedder.fingerprint} is asked for; {REBUILD}"
 
 
 def rerank(reranker: Reranker, query: str, hits: Sequence[Hit]) -> list[Hit]:
@@ -174,40 +165,3 @@ def _judged_text(hit: Hit) -> str:
     """The words of a passage as they are indexed: under their speakers' names, with what helps to find them."""
     spans = ((span, hit.turns[span.turn]) for span in hit.passage.spans)
     return "\n".join(f"{speaker_label(turn)}{turn.text[s.begin : s.end]} {turn.context}".rstrip() for s, turn in spans)
-
-
-def verify(index_dir: Path) -> list[str]:
-    """Every flaw of the live snapshot, a sentence each: checksums, counts, and references between its files.
-
-    Raises NoSnapshotError where there is none.
-    """
-    held = hold_current(index_dir)
-    try:
-        flaws = held.damaged_files()
-        if flaws:
-            return flaws
-        records = Records(held.folder / RECORDS)
-        counted = {
-            "passages": (
-                len(records.words),
-                len(DenseIndex(held.folder / VECTORS)),
-                len(LexicalIndex(held.folder / LEXICAL)),
-            ),
-            "sentences": (
-                sum(len(record.passage.sentences) for record in records.passages()),
-                len(np.load(held.folder / SENTENCES, mmap_mode="r")),
-            ),
-            "sources": (len(records.sources()),),
-            "speakers": (len(records.speakers()),),
-            "turns": (sum(turns for turns, _ in records.source_counts().values()),),
-        }
-        for name, found in counted.items():
-            if any(count != held.manifest.counts[name] for count in found):
-                flaws.append(
-                    f"{held.manifest.counts[name]} {name} in the manifest, {' and '.join(map(str, found))} found"
-                )
-        flaws += records.flaws()
-        records.close()
-        return flaws
-    finally:
-        held.close()

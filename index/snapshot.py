@@ -29,7 +29,7 @@ from typing import Any
 
 from index.errors import LockedError, NoSnapshotError, SnapshotError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Counts up whenever the files of a snapshot or what readers make of a document change: then all is built anew."""
 CURRENT = "CURRENT"
 MANIFEST = "manifest.json"
@@ -40,7 +40,9 @@ REBUILD = "build it anew with `onrecord ingest`"
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a snapshot says of itself. `files` maps each path in it, `/` between folders, to its sha256."""
+    """What a snapshot says of itself. `files` maps each path in it, `/` between folders, to its sha256, `sizes` to its
+    bytes.
+    """
 
     id: str
     created: str
@@ -49,6 +51,7 @@ class Manifest:
     corpus_hash: str
     counts: dict[str, int]
     files: dict[str, str]
+    sizes: dict[str, int]
     format_version: int = FORMAT_VERSION
 
     def to_bytes(self) -> bytes:
@@ -122,17 +125,22 @@ class HeldSnapshot:
             self.close()
             raise
 
-    def damaged_files(self) -> list[str]:
-        """A sentence for each file that is missing, too many, or not what was written."""
+    def damaged_files(self, most_bytes: int | None = None) -> list[str]:
+        """A sentence for each file that is missing, too many, or not what was written.
+
+        Of a snapshot of more than `most_bytes`, files of more than a thousandth of that are judged by their size.
+        """
         present = {path.relative_to(self.folder).as_posix(): path for path in _files(self.folder)}
-        wanted = self.manifest.files
+        wanted, sizes = self.manifest.files, self.manifest.sizes
+        whole = most_bytes is None or sum(sizes.values()) <= most_bytes
         return sorted(
             [f"{name}: is missing" for name in wanted.keys() - present.keys()]
             + [f"{name}: does not belong to the snapshot" for name in present.keys() - wanted.keys()]
             + [
                 f"{name}: its checksum is not the one in the manifest"
                 for name in wanted.keys() & present.keys()
-                if _sha256(present[name]) != wanted[name]
+                if present[name].stat().st_size != sizes[name]
+                or ((whole or sizes[name] * 1000 <= (most_bytes or 0)) and _sha256(present[name]) != wanted[name])
             ]
         )
 
@@ -178,13 +186,42 @@ def new_snapshot(index_dir: Path) -> Generator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def publish(folder: Path, *, model: str, dimension: int, corpus_hash: str, counts: dict[str, int]) -> Manifest:
+def link(older: HeldSnapshot, folder: Path, part: str) -> None:
+    """Puts all files of an older snapshot under its subfolder `part` into the folder of a new one.
+
+    No file of a snapshot is ever written to, so that both may have the same; where the file system has no hard links,
+    they are copied.
+    """
+    for path in sorted(_files(older.folder / part)):
+        target = folder / path.relative_to(older.folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.hardlink_to(path)
+        except OSError:
+            shutil.copyfile(path, target)
+
+
+def publish(
+    folder: Path,
+    *,
+    model: str,
+    dimension: int,
+    corpus_hash: str,
+    counts: dict[str, int],
+    older: HeldSnapshot | None = None,
+) -> Manifest:
     """Makes the folder that `new_snapshot` gave the live snapshot: a crash at any moment leaves the old or the new one.
 
-    Everything is on the disk (fsync, folders included) before CURRENT is replaced.
+    Everything is on the disk (fsync, folders included) before CURRENT is replaced. Files that are links to those of an
+    `older` snapshot are there already, with the checksums that it has for them.
     """
     index_dir, name = folder.parent, folder.name.removeprefix(BUILDING)
-    paths = sorted(_files(folder))
+    paths = {path.relative_to(folder).as_posix(): path for path in sorted(_files(folder))}
+    known = {
+        path: older.manifest.files[path]
+        for path, file in paths.items()
+        if older and path in older.manifest.files and _same(older.folder / path, file)
+    }
     manifest = Manifest(
         id=name,
         created=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
@@ -192,10 +229,17 @@ def publish(folder: Path, *, model: str, dimension: int, corpus_hash: str, count
         dimension=dimension,
         corpus_hash=corpus_hash,
         counts=counts,
-        files={path.relative_to(folder).as_posix(): _sha256(path) for path in paths},
+        files={path: known.get(path) or _sha256(file) for path, file in paths.items()},
+        sizes={path: file.stat().st_size for path, file in paths.items()},
     )
     (folder / MANIFEST).write_bytes(manifest.to_bytes())
-    for path in [*paths, folder / MANIFEST, *{path.parent for path in paths}, folder]:
+    folders = {parent for path in paths.values() for parent in path.relative_to(folder).parents}
+    for path in [
+        *(file for path, file in paths.items() if path not in known),
+        folder / MANIFEST,
+        *(folder / parent for parent in sorted(folders, reverse=True)),
+        folder,
+    ]:
         _fsync(path)
     folder.rename(index_dir / name)
     _fsync(index_dir)
@@ -226,6 +270,13 @@ def _files(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
         if path.is_file() and path != folder / MANIFEST and path.suffix != ".lock":
             yield path
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except FileNotFoundError:
+        return False
 
 
 def _sha256(path: Path) -> str:

@@ -61,6 +61,7 @@ class Candidates:
 class StoredPassage:
     """A passage with its source, its turns by their index, its cosine with a query, and its sentences' vectors."""
 
+    row: int
     passage: Passage
     source: Source
     turns: dict[int, Turn]
@@ -87,6 +88,10 @@ class Store(Protocol):
 
     def turns(self, source_id: str, first: int = 0, last: int | None = None) -> tuple[Turn, ...]:
         """The turns `first` to `last` (both included; to the end by default) of a source, in order."""
+        ...
+
+    def passages_of(self, source_id: str) -> Sequence[Passage]:
+        """All passages of a source, in order."""
         ...
 
     def speakers(self, source_id: str | None = None) -> Sequence[Speaker]:

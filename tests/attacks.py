@@ -962,7 +962,7 @@ def _broken(given: Mapping[str, Any], index: Index) -> Iterator[str]:
     if given["status"] == "no_answer" and given["citations"]:
         yield "no answer, and citations"
     for c in [*given["citations"], *given["near_misses"]]:
-        turn = index.records.turns(c["source"]["id"])[c["turn"]]
+        turn = index.store.turns(c["source"]["id"])[c["turn"]]
         begin, end = c["offset"], c["offset"] + len(c["quote"])
         start = turn.cue_at(begin).start
         if turn.text[begin:end] != c["quote"] or not c["quote"].strip():
@@ -981,7 +981,7 @@ def _broken(given: Mapping[str, Any], index: Index) -> Iterator[str]:
 
 @lru_cache(maxsize=2)
 def _passages(index: Index) -> dict[str, Passage]:
-    return {record.passage.id: record.passage for record in index.records.passages()}
+    return {passage.id: passage for source in index.store.sources() for passage in index.store.passages_of(source.id)}
 
 
 def _active(text: str, urls: set[str]) -> Iterator[str]:
@@ -1014,7 +1014,7 @@ def _without_documents(text: str, cited: Sequence[Mapping[str, Any]], index: Ind
         "“([^“”]*)”", lambda q: "“”" if any(q[1].strip(" .,").casefold() in each for each in quotes) else q[0], text
     )
     places = [where for citation in cited if (where := citation["timestamp"] or citation["locator"])]
-    titles = [source.title for source in index.records.sources()]
+    titles = [source.title for source in index.store.sources()]
     names = [citation["speaker"] for citation in cited if citation["speaker"]]
     for line, rest in ((each, inert(each)) for each in sorted((*places, *titles), key=len, reverse=True)):
         text = text.replace(rest, "·") if len(line) > SHORTEST else text

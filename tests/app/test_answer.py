@@ -54,14 +54,14 @@ def assert_holds(given: Answer, index: Index) -> None:
 
 @cache
 def passages(index: Index) -> dict[str, Passage]:
-    return {record.passage.id: record.passage for record in index.records.passages()}
+    return {passage.id: passage for source in index.store.sources() for passage in index.store.passages_of(source.id)}
 
 
 def assert_cited_right(citation: Citation, index: Index) -> None:
     """The quote stands in one turn of the cited passage, with that turn's speaker and the time of its first word."""
     passage = passages(index)[citation.passage_id]
     assert passage.source_id == citation.source.id
-    turns = index.records.turns(passage.source_id)
+    turns = index.store.turns(passage.source_id)
     places = [
         (turns[span.turn], at.start() + span.begin)
         for span in passage.spans

@@ -257,7 +257,7 @@ def test_damage_is_found_and_named(run: Run, tmp_path: Path) -> None:
     talk, index = tmp_path / "talk.txt", tmp_path / "snapshots"
     talk.write_text("Ann Lee (00:00:01):\nShips are built of oak.\n")
     run("ingest", talk, "--index", index)
-    vectors = current_folder(index) / "vectors.faiss"
+    vectors = next(current_folder(index).rglob("vectors.faiss"))
     data = bytearray(vectors.read_bytes())
     data[-1] ^= 1
     vectors.write_bytes(data)

@@ -189,7 +189,7 @@ def test_a_false_citation_is_found_out(sample_index: Path, embedder: Embedder) -
     settings = Settings(min_confidence=0)
     [citation, *_] = answer(index, settings, "what did Beykpour say about OKRs?", source=INSIGHTS).citations
     [elsewhere, *_] = answer(index, settings, "what is the product death cycle?").citations
-    corpus = Corpus(index.records)
+    corpus = Corpus(index.store)
     found = look_up(corpus, citation)
     assert (found.source, found.speaker, found.checks) == (INSIGHTS, "Kayvon Beykpour", (True, True, True))
     assert len(found.words) == len(set(found.words)) > 20

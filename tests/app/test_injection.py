@@ -93,7 +93,7 @@ def test_there_are_attacks_from_everywhere() -> None:
 def test_an_attack_changes_nothing(attack: Attack, corpora: Corpora) -> None:
     corpus = corpora(attack)
     source = corpus.ids[attack]
-    if corpus.quotes.index.records.source(source) is None:
+    if corpus.quotes.index.store.source(source) is None:
         assert attack.place == "sidecar"  # what is no address is refused with its document
         return
     assert attacked(corpus.quotes, attack, source) == []

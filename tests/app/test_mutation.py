@@ -238,7 +238,7 @@ QUESTIONS = (
 
 
 def test_no_altered_sentence_is_shown(index: Index) -> None:
-    model = Mutant([speaker.name for speaker in index.records.speakers()], seed=7)
+    model = Mutant([speaker.name for speaker in index.store.speakers()], seed=7)
     answerer = Answerer(Settings(), model)
     through: list[str] = []
     kinds: dict[str, int] = {}
@@ -262,7 +262,7 @@ def test_no_altered_sentence_is_shown(index: Index) -> None:
 
 
 def test_what_comes_out_is_what_the_index_holds(index: Index, index_dir: Path, embedder: Embedder) -> None:
-    passages = {record.passage.id: record.passage for record in index.records.passages()}
+    passages = {passage.id: passage for source in index.store.sources() for passage in index.store.passages_of(source.id)}
     checked = 0
     settings = Settings(index_dir=index_dir, conversations=":memory:", feedback=":memory:")
     words = sorted({word for passage in passages.values() for word in _long_words(index, passage.source_id)})
@@ -271,9 +271,9 @@ def test_what_comes_out_is_what_the_index_holds(index: Index, index_dir: Path, e
         for word in asked:
             given = client.post("/v1/ask", json={"question": f"What was said about {word}?"}).json()
             for citation in [*given["citations"], *given["near_misses"]]:
-                source = index.records.source(citation["source"]["id"])
+                source = index.store.source(citation["source"]["id"])
                 assert source is not None
-                turn = index.records.turns(source.id)[citation["turn"]]
+                turn = index.store.turns(source.id)[citation["turn"]]
                 begin = citation["offset"]
                 end = begin + len(citation["quote"])
                 start = turn.cue_at(begin).start
@@ -293,4 +293,4 @@ def test_what_comes_out_is_what_the_index_holds(index: Index, index_dir: Path, e
 
 
 def _long_words(index: Index, source_id: str) -> set[str]:
-    return set(re.findall(r"\b[a-z]{6,}\b", " ".join(turn.text for turn in index.records.turns(source_id))))
+    return set(re.findall(r"\b[a-z]{6,}\b", " ".join(turn.text for turn in index.store.turns(source_id))))

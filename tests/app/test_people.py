@@ -84,7 +84,7 @@ def test_two_who_are_asked_for_together(index: Index) -> None:
 
 
 def test_namesakes_are_kept_apart_by_their_sidecars(index: Index) -> None:
-    names = {speaker.name for speaker in index.records.speakers()}
+    names = {speaker.name for speaker in index.store.speakers()}
     assert {"Bob Ray (actor)", "Bob Ray (baker)"} <= names
     assert "Bob Ray" not in names
     given = answer(index, ANYWAY, "What did Bob Ray say about patience?")

@@ -186,7 +186,7 @@ def test_whatever_is_found_is_quoted_verbatim_once_and_in_order(given: list[Scor
 def test_only_those_asked_for_are_candidates(sample_index: Path, embedder: Embedder) -> None:
     index = Index.open(sample_index, embedder)
     vector = embedder.embed(["product"])[0]
-    topic = Topic("product", vector, index.lexical)
+    topic = Topic("product", vector, index.store)
     hits = index.search("product", vector, 30)
     everybody = candidates(topic, hits)
     own = candidates(topic, hits, {"Kayvon Beykpour"})
@@ -202,11 +202,11 @@ def test_only_those_asked_for_are_candidates(sample_index: Path, embedder: Embed
 
 def test_coverage_weighs_rare_words_more(sample_index: Path, embedder: Embedder) -> None:
     index = Index.open(sample_index, embedder)
-    topic = Topic("product OKRs", embedder.embed(["product OKRs"])[0], index.lexical)
+    topic = Topic("product OKRs", embedder.embed(["product OKRs"])[0], index.store)
     assert topic.coverage("Products and OKRs!") == pytest.approx(1.0)
     assert 0 < topic.coverage("our product") < 0.5 < topic.coverage("one OKR") < 1
     assert topic.coverage("nothing of it") == 0
-    empty = Topic("", embedder.embed([""])[0], index.lexical)
+    empty = Topic("", embedder.embed([""])[0], index.store)
     assert (empty.mass, empty.coverage("anything")) == (0, 0)
     index.close()
 

@@ -53,7 +53,7 @@ def sample(sample_index: Path, embedder: Embedder) -> Iterator[Sample]:
     assert len(hits) == len(index)
     places = ((hit, i) for hit in hits for i in range(len(hit.passage.sentences)))
     offered = {number: Offered(number, hit, i) for number, (hit, i) in enumerate(places, start=1)}
-    speakers = index.records.speakers()
+    speakers = index.store.speakers()
     yield Sample(offered, speakers, Checker(offered, speakers))
     index.close()
 

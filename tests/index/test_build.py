@@ -3,19 +3,29 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.build import Report, ingest, passage_text, quantise
+import index.build
+from index.build import ingest, runs_to_rewrite
+from index.bulk import quantise
+from index.changes import Report
 from index.embed import Embedder, Matrix
 from index.errors import LockedError
-from index.records import PassageRecord, SourceRecord
-from index.search import SENTENCES, VECTORS, Index, verify
+from index.lexical import terms
+from index.local import open_local, verify_local
+from index.prepare import passage_text
+from index.search import Index
+from index.segment import VECTORS
 from index.snapshot import CURRENT, current_folder, writer_lock
+from index.store import Scope
 from ingest.limits import Limits
 from ingest.model import Cue, Passage, Person, Span, Turn
 
@@ -48,7 +58,7 @@ class Library:
 
     def ingest(self, *paths: Path, limits: Limits | None = None) -> Report:
         self.report = ingest(paths or [self.corpus], self.index_dir, self.embedder, limits or Limits())
-        assert verify(self.index_dir) == []
+        assert verify_local(self.index_dir) == []
         return self.report
 
     def counts(self, *paths: Path, limits: Limits | None = None) -> dict[str, int]:
@@ -66,22 +76,33 @@ class Library:
         """Who says what in each source."""
         with self.open() as index:
             return {
-                source.id: [(turn.speaker, turn.text) for turn in index.records.turns(source.id)]
-                for source in index.records.sources()
+                source.id: [(turn.speaker, turn.text) for turn in index.store.turns(source.id)]
+                for source in index.store.sources()
             }
 
     def found(self, query: str) -> list[str]:
         """The sources of what is found for a query by its words."""
         with self.open() as index:
-            rows = index.lexical.search(query, 10)[0].tolist()
-            return [record.passage.source_id for record in index.records.passages(rows)]
+            nowhere = np.zeros(index.holdings.dimension, np.float32)
+            rows = index.store.find(terms(query), nowhere, 10, Scope(), ()).lexical[0]
+            return [stored.source.id for stored in index.store.passages(rows, nowhere)]
 
-    def contents(self) -> tuple[list[SourceRecord], list[PassageRecord], bytes, bytes]:
+    def contents(self) -> dict[str, Any]:
         """All that a snapshot holds but its words' index."""
-        with self.open() as index:
-            vectors, sentences = (current_folder(self.index_dir) / name for name in (VECTORS, SENTENCES))
-            records = index.records
-            return records.source_records(), records.passages(), vectors.read_bytes(), sentences.read_bytes()
+        with closing(open_local(self.index_dir)) as store:
+            turns = {source.id: store.turns(source.id) for source in store.sources()}
+            passages = {source.id: store.passages_of(source.id) for source in store.sources()}
+            numbers = {name: str(number) for number, name in enumerate(store.segments)}
+            entries = {
+                source_id: replace(entry, segment=numbers[entry.segment]) for source_id, entry in store.entries.items()
+            }
+            arrays = {
+                f"{numbers[name]}/{path.name}": path.read_bytes()
+                for name, segment in store.segments.items()
+                for path in segment.folder.iterdir()
+                if path.suffix != ".sqlite"
+            }
+            return {"entries": entries, "speakers": store.speakers(), "turns": turns, "passages": passages} | arrays
 
 
 @pytest.fixture
@@ -102,8 +123,8 @@ def test_what_a_first_ingest_holds(library: Library) -> None:
     assert library.report.snapshot == current_folder(library.index_dir).name
     assert library.report.seconds > 0
     with library.open() as index:
-        assert [speaker.name for speaker in index.records.speakers()] == ["Ann Lee", "Bob Ray", "Cy Fox"]
-        assert index.manifest.counts == {"sources": 2, "turns": 4, "passages": 2, "sentences": 4, "speakers": 3}
+        assert [speaker.name for speaker in index.store.speakers()] == ["Ann Lee", "Bob Ray", "Cy Fox"]
+        assert index.holdings.counts == {"sources": 2, "turns": 4, "passages": 2, "sentences": 4, "speakers": 3}
 
 
 def test_a_second_ingest_reads_and_writes_nothing(library: Library) -> None:
@@ -130,8 +151,11 @@ def test_two_builds_with_the_real_model_are_alike_to_the_byte(tmp_path: Path, em
     assert one.contents() == other.contents()
     one.put("ferry.txt", talk(("Ann Lee", "None.")))
     assert one.counts() == {"updated": 1, "unchanged": 2, "embedded": 1}
-    (_, kept, *_), (_, earlier, *_) = one.contents(), other.contents()
-    assert [record.passage for record in kept[:-1]] == [record.passage for record in earlier[: len(kept) - 1]]
+    kept, earlier = one.contents()["passages"], other.contents()["passages"]
+    assert {topic: kept[topic] for topic in ("boat", "bridge")} == {
+        topic: earlier[topic] for topic in ("boat", "bridge")
+    }
+    assert kept["ferry"] != earlier["ferry"]
 
 
 def test_a_changed_line_embeds_its_passage_alone(library: Library, hashing: Embedder) -> None:
@@ -154,7 +178,7 @@ def test_a_removed_file_is_gone(library: Library) -> None:
     assert library.counts() == {"unchanged": 1, "removed": 1}
     assert library.found("steel") == []
     with library.open() as index:
-        assert [speaker.name for speaker in index.records.speakers()] == ["Ann Lee", "Bob Ray"]
+        assert [speaker.name for speaker in index.store.speakers()] == ["Ann Lee", "Bob Ray"]
 
 
 def test_a_file_that_cannot_be_read_any_more_is_reported_and_gone(library: Library) -> None:
@@ -204,13 +228,13 @@ def test_a_sidecar_is_part_of_its_file(library: Library) -> None:
     sidecar = library.put("oak.meta.yaml", "title: Of Oak\ndate: 2024-01-05\n")
     assert library.counts() == {"updated": 1, "unchanged": 1}
     with library.open() as index:
-        source = index.records.source("oak")
+        source = index.store.source("oak")
         assert source is not None
         assert (source.title, source.date) == ("Of Oak", "2024-01-05")
     sidecar.unlink()
     assert library.counts() == {"updated": 1, "unchanged": 1}
     with library.open() as index:
-        assert index.records.sources()[0].title != "Of Oak"
+        assert index.store.sources()[0].title != "Of Oak"
 
 
 def test_an_alias_in_one_sidecar_renames_in_all_documents(library: Library) -> None:
@@ -218,10 +242,11 @@ def test_an_alias_in_one_sidecar_renames_in_all_documents(library: Library) -> N
     assert library.counts() == {"updated": 1, "unchanged": 1, "embedded": 1}
     assert library.words()["steel"][0] == ("Cyrus Fox", "Bridges are made of steel.")
     with library.open() as index:
-        names = {speaker.name: speaker.aliases for speaker in index.records.speakers()}
+        names = {speaker.name: speaker.aliases for speaker in index.store.speakers()}
         assert names == {"Ann Lee": (), "Bob Ray": (), "Cyrus Fox": ("Cy Fox",)}
-        assert index.records.rows("steel", ["Cyrus Fox"]).tolist() == [1]
-        assert index.lexical.search("steel", 5, speakers=["Cyrus Fox"])[0].tolist() == [1]
+        nowhere = np.zeros(index.holdings.dimension, np.float32)
+        found = index.store.find(terms("steel"), nowhere, 5, Scope("steel", ["Cyrus Fox"]), ())
+        assert found.lexical[0].tolist() == found.dense[0].tolist() == [1]
     sidecar.unlink()
     library.ingest()
     assert library.words()["steel"][0] == ("Cy Fox", "Bridges are made of steel.")
@@ -231,8 +256,8 @@ def test_people_who_never_speak_are_no_speakers(library: Library) -> None:
     library.put("oak.meta.yaml", "people:\n- name: Dee Low\n  role: producer\n")
     library.ingest()
     with library.open() as index:
-        assert "Dee Low" not in [speaker.name for speaker in index.records.speakers()]
-        assert index.records.sources()[0].people == (Person("Dee Low", "producer"),)
+        assert "Dee Low" not in [speaker.name for speaker in index.store.speakers()]
+        assert index.store.sources()[0].people == (Person("Dee Low", "producer"),)
 
 
 def test_one_file_of_a_known_folder_keeps_its_source(library: Library) -> None:
@@ -300,9 +325,10 @@ def test_progress_counts_what_is_embedded(library: Library) -> None:
     library.put("glass.txt", talk(("Ann Lee", monologue("window")), ("Ann Lee", monologue("bottle"))))
     seen: list[tuple[int, int]] = []
     report = ingest(
-        [library.corpus], library.index_dir, library.embedder, Limits(), lambda done, total: seen.append((done, total))
+        [library.corpus], library.index_dir, library.embedder, Limits(), lambda done, known: seen.append((done, known))
     )
-    assert seen == [(done, report.embedded) for done in range(1, report.embedded + 1)]
+    assert [done for done, _ in seen] == list(range(1, report.embedded + 1))
+    assert all(done <= known <= report.embedded for done, known in seen)
     assert len(seen) > 1
 
 
@@ -333,11 +359,11 @@ def test_a_crash_leaves_the_old_snapshot_and_no_litter(library: Library) -> None
 
 def test_a_damaged_index_is_built_anew_with_a_warning(library: Library) -> None:
     before = library.contents()
-    vectors = current_folder(library.index_dir) / VECTORS
+    vectors = current_folder(library.index_dir) / "segments" / "000000" / VECTORS
     vectors.write_bytes(vectors.read_bytes() + b"\0")
     assert library.counts() == {"added": 2, "embedded": 2}
     (warning,) = library.report.warnings
-    assert "is damaged (vectors.faiss: its checksum is not the one in the manifest)" in warning.error
+    assert "is damaged (segments/000000/vectors.faiss: its checksum is not the one in the manifest)" in warning.error
     assert warning.error.endswith("; starting from nothing")
     assert library.contents() == before
     assert len(list(library.index_dir.iterdir())) == 3
@@ -392,6 +418,128 @@ def test_step_by_step_gives_what_starting_anew_gives(
     anew.ingest(library.corpus)
     assert library.contents() == anew.contents()
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def large(tmp_path: Path, hashing: Embedder, monkeypatch: pytest.MonkeyPatch) -> Library:
+    """A library of more passages than are written anew whenever something changes; the limit is lowered to be quick."""
+    monkeypatch.setattr(index.build, "SMALL", 40)
+    library = Library(tmp_path / "large", hashing)
+    for part in range(20):
+        said = ((f"Speaker {i % 7}", f"Our boat number {part} {i} floats on the water by day.") for i in range(42))
+        library.put(f"log-{part:02d}.txt", talk(*said))
+    assert library.ingest().passages == 80
+    return library
+
+
+def segments(library: Library) -> list[tuple[str, int]]:
+    """The segments by name, each with the passages it was written with."""
+    with closing(open_local(library.index_dir)) as store:
+        return [(name, len(segment.columns)) for name, segment in store.segments.items()]
+
+
+def inodes(library: Library) -> set[int]:
+    return {path.stat().st_ino for path in current_folder(library.index_dir).rglob("*") if path.is_file()}
+
+
+def test_what_is_added_to_much_goes_into_a_segment_of_its_own(large: Library) -> None:
+    (first,), before = segments(large), inodes(large)
+    large.put("oak.txt", talk(("Ann Lee", "Ships are built of oak."), ("Speaker 1", "Since when?")))
+    assert large.counts() == {"added": 1, "unchanged": 20, "embedded": 1}
+    assert segments(large) == [first, ("000001", 1)]
+    shared = before & inodes(large)
+    assert len(shared) >= 4, "the files of the large segment are links to those that were there"
+    assert large.found("oak") == ["oak"]
+    with large.open() as index:
+        assert [speaker.name for speaker in index.store.speakers("oak")] == ["Ann Lee", "Speaker 1"]
+        of_one = index.search("boat", index.vector("boat"), 100, speakers=["Speaker 1"])
+        assert len(of_one) == 61
+        assert index.search("oak", index.vector("oak"), 1, speakers=["Ann Lee"])[0].source.id == "oak"
+
+
+def test_small_segments_are_written_together(large: Library) -> None:
+    (first,) = segments(large)
+    for number, topic in enumerate(("oak", "steel", "glass", "straw"), start=1):
+        large.put(f"{topic}.txt", talk(("Ann Lee", f"Ships are built of {topic}.")))
+        large.ingest()
+        assert sum(count for _, count in segments(large)[1:]) == number
+        assert len(segments(large)) <= 3
+    assert segments(large)[0] == first
+    assert large.found("straw") == ["straw"]
+
+
+def test_what_is_gone_from_a_large_segment_is_found_no_more(large: Library) -> None:
+    (first,) = segments(large)
+    large.put("log-03.txt", talk(("Ann Lee", "Ships are built of oak.")))
+    (large.corpus / "log-04.txt").unlink()
+    assert large.counts() == {"updated": 1, "unchanged": 18, "removed": 1, "embedded": 1}
+    assert segments(large)[0] == first
+    with large.open() as index:
+        assert index.store.source("log-04") is None
+        hits = index.search("boat number", index.vector("boat number"), 100)
+        assert len(hits) == 73
+        assert "log-04" not in {hit.source.id for hit in hits}
+        assert [hit.turns[0].text for hit in hits if hit.source.id == "log-03"] == ["Ships are built of oak."]
+        assert index.search("oak", index.vector("oak"), 1)[0].source.id == "log-03"
+        assert index.holdings.counts["passages"] == len(index.store) < first[1]
+
+
+def test_a_segment_much_of_which_is_gone_is_written_anew(large: Library) -> None:
+    (first,) = segments(large)
+    library = large
+    for part in range(0, 20, 3):
+        (library.corpus / f"log-{part:02d}.txt").unlink()
+    library.ingest()
+    ((name, count),) = segments(library)
+    assert name != first[0]
+    assert count == library.report.passages < first[1]
+    library.put("oak.txt", talk(("Ann Lee", "Ships are built of oak.")))
+    library.ingest()
+    assert library.found("oak") == ["oak"]
+
+
+def test_a_name_learnt_late_is_used_in_all_documents(large: Library) -> None:
+    large.put("zebra.txt", talk(("Speaker 3", "Zebras do not float.")))
+    large.put("zebra.meta.yaml", "people:\n- name: Cy Fox\n  aliases: [Speaker 3]\n")
+    counts = large.counts()
+    assert (counts["added"], counts["unchanged"]) == (1, 20)
+    with large.open() as index:
+        assert "Speaker 3" not in {speaker.name for speaker in index.store.speakers()}
+        assert {turn.speaker for turn in index.store.turns("log-07")} == {
+            *(f"Speaker {i}" for i in range(7)),
+            "Cy Fox",
+        } - {"Speaker 3"}
+    assert large.counts() == {"unchanged": 21}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "runs"),
+    [
+        ([], []),
+        ([(9, 0)], []),
+        ([(9, 4)], [(0, 1)]),
+        ([(100, 0), (9, 0)], []),
+        ([(100, 0), (9, 0), (9, 0)], [(1, 3)]),
+        ([(100, 0), (30, 0), (9, 0), (9, 0)], [(1, 4)]),
+        ([(100, 0), (40, 0), (9, 0), (9, 0)], [(2, 4)]),
+        ([(100, 0), (60, 0), (30, 0), (15, 0)], [(0, 4)]),
+        ([(100, 40), (30, 0), (9, 9)], [(0, 1), (2, 3)]),
+        ([(100, 0), (0, 5)], [(1, 2)]),
+    ],
+)
+def test_which_segments_are_written_anew(sizes: list[tuple[int, int]], runs: list[tuple[int, int]]) -> None:
+    assert runs_to_rewrite(sizes) == runs
+
+
+@given(st.lists(st.integers(1, 500), max_size=300))
+def test_there_are_never_many_segments(batches: list[int]) -> None:
+    sizes: list[int] = []
+    for batch in batches:
+        sizes.append(batch)
+        for begin, end in reversed(runs_to_rewrite([(size, 0) for size in sizes])):
+            sizes[begin:end] = [sum(sizes[begin:end])]
+        assert all(larger > 2 * smaller for larger, smaller in pairwise(sizes))
+    assert sum(sizes) == sum(batches)
 
 
 def test_what_is_embedded_of_a_passage() -> None:

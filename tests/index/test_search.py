@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from index.build import ingest, passage_text
+from index.build import ingest
 from index.embed import Embedder
 from index.fuse import fuse, smooth
+from index.lexical import terms
+from index.local import LocalStore
+from index.prepare import passage_text
 from index.search import CANDIDATES, FAVOUR, Hit, Index
 from ingest.limits import Limits
+from ingest.model import Passage
 
 PEOPLE = ["Ann Lee", "Bob Ray", "Cy Fox"]
 TOPICS = ["oak", "steel", "glass", "straw"]
@@ -44,10 +48,18 @@ def find(index: Index, query: str, top_k: int = 8, **filters: Any) -> list[Hit]:
     return index.search(query, index.embedder.embed([query])[0], top_k, **filters)
 
 
-def names(index: Index, row: int) -> list[str]:
-    (record,) = index.records.passages([row])
-    turns = index.records.turns(record.passage.source_id)
-    return [turns[s.turn].speaker or "" for s in record.passage.sentences]
+def all_passages(index: Index) -> list[Passage]:
+    """In the order of their rows."""
+    return [passage for source in index.store.sources() for passage in index.store.passages_of(source.id)]
+
+
+def names(index: Index, passage: Passage) -> set[str]:
+    turns = index.store.turns(passage.source_id)
+    return {turns[s.turn].speaker or "" for s in passage.sentences}
+
+
+def of(index: Index, speaker: str) -> list[Passage]:
+    return [passage for passage in all_passages(index) if speaker in names(index, passage)]
 
 
 def test_hits_come_ranked_with_their_source_and_words(index: Index) -> None:
@@ -64,7 +76,7 @@ def test_turns_of_a_hit_are_those_its_passage_cites(index: Index) -> None:
     for hit in find(index, "steel", 100):
         assert list(hit.turns) == list(range(min(hit.turns), max(hit.turns) + 1))
         assert {s.turn for s in hit.passage.sentences} <= hit.turns.keys()
-        turns = index.records.turns(hit.source.id)
+        turns = index.store.turns(hit.source.id)
         assert all(turns[number] == turn for number, turn in hit.turns.items())
         said = [turns[s.turn].text[s.begin : s.end] for s in hit.passage.sentences]
         assert all(sentence.endswith(".") for sentence in said)
@@ -74,7 +86,7 @@ def test_turns_of_a_hit_are_those_its_passage_cites(index: Index) -> None:
 def test_similarity_is_the_cosine_with_the_passage(index: Index) -> None:
     query = index.embedder.embed(["steel 1"])[0]
     for hit in index.search("steel 1", query, 20):
-        text = passage_text(hit.passage, index.records.turns(hit.source.id))
+        text = passage_text(hit.passage, index.store.turns(hit.source.id))
         vector, sentences = index.embedder.embed_passage(text.text, text.ranges)
         assert hit.similarity == pytest.approx(float(vector @ query), abs=2e-3)
         assert hit.similarities(query) == pytest.approx((sentences @ query).tolist(), abs=0.02)
@@ -83,28 +95,28 @@ def test_similarity_is_the_cosine_with_the_passage(index: Index) -> None:
 @pytest.mark.parametrize("query", ["steel", "glass number 3 of straw", "the", "nowhere", ""])
 @pytest.mark.parametrize("filters", [{}, {"speakers": ["Bob Ray"]}, {"source_id": "talk-1"}])
 def test_scores_are_those_of_the_two_rankings_fused(index: Index, query: str, filters: dict[str, Any]) -> None:
-    records = index.records.passages()
+    passages = all_passages(index)
     vector = index.embedder.embed([query])[0]
     speakers, source_id = filters.get("speakers", ()), filters.get("source_id")
     allowed = [
-        record.row
-        for record in records
-        if source_id in (None, record.passage.source_id)
-        and (not speakers or set(speakers) & set(names(index, record.row)))
+        row
+        for row, passage in enumerate(passages)
+        if source_id in (None, passage.source_id) and (not speakers or set(speakers) & names(index, passage))
     ]
-    cosines = index.dense.vectors(np.asarray(allowed)) @ vector
+    assert isinstance(index.store, LocalStore)
+    cosines = index.store.dense.vectors(np.asarray(allowed)) @ vector
     order = np.argsort(-cosines, kind="stable")
-    lexical = index.lexical.search(query, CANDIDATES, source_id=source_id, speakers=speakers)
+    lexical = index.store.lexical.search(terms(query), CANDIDATES, source_id=source_id, speakers=speakers)
     rows, evidence = fuse(lexical, (np.asarray(allowed)[order], cosines[order]))
     middles, sources, end = [], [], 0
-    for record in records:
-        end = 0 if record.passage.ordinal == 0 else end
-        middles.append(end + record.passage.words / 2)
-        end += record.passage.words
-        sources.append(hash(record.passage.source_id))
+    for passage in passages:
+        end = 0 if passage.ordinal == 0 else end
+        middles.append(end + passage.words / 2)
+        end += passage.words
+        sources.append(hash(passage.source_id))
     scores = smooth(rows, evidence, np.asarray(sources)[rows], np.asarray(middles)[rows])
     hits = index.search(query, vector, 100, **filters)
-    assert {hit.passage.id for hit in hits} == {records[row].passage.id for row in rows}
+    assert {hit.passage.id for hit in hits} == {passages[row].id for row in rows}
     assert [hit.score for hit in hits] == pytest.approx(sorted(scores.tolist(), reverse=True), rel=1e-4)
 
 
@@ -114,7 +126,7 @@ def test_filters_leave_all_that_pass_them(index: Index, query: str) -> None:
     assert len(find(index, query, 100)) == total
     for speaker in PEOPLE:
         hits = find(index, query, 100, speakers=[speaker])
-        assert len(hits) == len(index.records.rows(None, [speaker])) > 3
+        assert len(hits) == len(of(index, speaker)) > 3
         assert all(speaker in hit.speakers() for hit in hits)
     of_talk = find(index, query, 100, source_id="talk-2")
     assert len(of_talk) == index.count("talk-2") > 1
@@ -173,7 +185,7 @@ def test_the_real_model_over_the_sample_corpus(sample_index: Path, embedder: Emb
         best = find(index, query, 3)[0]
         assert "product death cycle" in " ".join(turn.text for turn in best.turns.values()).casefold()
         assert best.similarity > 0.3
-        for speaker in index.records.speakers():
+        for speaker in index.store.speakers():
             hits = find(index, query, 100, speakers=[speaker.name])
-            assert len(hits) == len(index.records.rows(None, [speaker.name]))
+            assert len(hits) == len(of(index, speaker.name))
             assert all(speaker.name in hit.speakers() for hit in hits)

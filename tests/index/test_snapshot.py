@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from index.build import ingest
 from index.embed import Embedder
 from index.errors import LockedError, NoSnapshotError, SnapshotError
-from index.search import Index, verify
+from index.local import verify_local
+from index.search import Index
 from index.snapshot import (
     CURRENT,
     FORMAT_VERSION,
@@ -82,7 +83,7 @@ def test_any_flipped_byte_of_a_manifest_is_found(manifest: Manifest, data: st.Da
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"{}", b"[]", b"null", b"7", b"\xff\xfe", b'{"format_version": 1, "sha256": ""}']
+    "data", [b"", b"{}", b"[]", b"null", b"7", b"\xff\xfe", b'{"format_version": 2, "sha256": ""}']
 )
 def test_what_is_no_manifest_is_refused(data: bytes) -> None:
     with pytest.raises(SnapshotError, match=r"manifest\.json is damaged; build it anew with `onrecord ingest`"):
@@ -128,7 +129,7 @@ def test_no_index_yet(index_dir: Path) -> None:
     with pytest.raises(NoSnapshotError, match="run `onrecord ingest` first"):
         hold_current(index_dir)
     with pytest.raises(NoSnapshotError):
-        verify(index_dir)
+        verify_local(index_dir)
 
 
 @pytest.mark.parametrize(
@@ -286,13 +287,13 @@ def built(tmp_path: Path, index_dir: Path, hashing: Embedder) -> Path:
         )
     (corpus / "oak.meta.yaml").write_text("people:\n- name: Ann Lee\n  role: host\n  aliases: [Annie]\n")
     assert ingest([corpus], index_dir, hashing, Limits()).added == 2
-    assert verify(index_dir) == []
+    assert verify_local(index_dir) == []
     return current_folder(index_dir)
 
 
 def flaws(index_dir: Path) -> list[str]:
     try:
-        return verify(index_dir)
+        return verify_local(index_dir)
     except SnapshotError as error:
         return [str(error)]
 
@@ -305,12 +306,13 @@ def flip(file: Path, position: int) -> None:
 
 def test_a_flipped_byte_in_any_file_is_found(built: Path, index_dir: Path, hashing: Embedder) -> None:
     files = sorted(path for path in built.rglob("*") if path.is_file() and path.stat().st_size)
-    assert {path.relative_to(built).parts[0] for path in files} == {
+    assert {path.name for path in files if path.parent.name != "lexical"} == {
         MANIFEST,
+        "catalogue.sqlite",
+        "passages.npy",
         "records.sqlite",
         "vectors.faiss",
         "sentences.npy",
-        "lexical",
     }
     chance = random.Random(8)
     for file in files:
@@ -322,15 +324,15 @@ def test_a_flipped_byte_in_any_file_is_found(built: Path, index_dir: Path, hashi
             with pytest.raises(SnapshotError, match="build it anew with `onrecord ingest`"):
                 Index.open(index_dir, hashing)
             file.write_bytes(whole)
-    assert verify(index_dir) == []
+    assert verify_local(index_dir) == []
 
 
 def test_a_missing_and_an_added_file_are_found(built: Path, index_dir: Path) -> None:
     (built / "notes.txt").write_text("I was here.")
-    assert verify(index_dir) == ["notes.txt: does not belong to the snapshot"]
+    assert verify_local(index_dir) == ["notes.txt: does not belong to the snapshot"]
     (built / "notes.txt").unlink()
-    (built / "sentences.npy").unlink()
-    assert verify(index_dir) == ["sentences.npy: is missing"]
+    (built / "segments" / "000000" / "sentences.npy").unlink()
+    assert verify_local(index_dir) == ["segments/000000/sentences.npy: is missing"]
     (built / MANIFEST).unlink()
     assert flaws(index_dir)[0].endswith("names a snapshot that is not there; build it anew with `onrecord ingest`")
 
@@ -341,7 +343,7 @@ def test_files_that_do_not_belong_together_are_found(built: Path, index_dir: Pat
     manifest = Manifest.from_bytes((built / MANIFEST).read_bytes(), built)
     for name, count in counts.items():
         (built / MANIFEST).write_bytes(replace(manifest, counts={**counts, name: count + 1}).to_bytes())
-        assert verify(index_dir)[0].startswith(f"{count + 1} {name} in the manifest, {count} ")
+        assert verify_local(index_dir)[0].startswith(f"{count + 1} {name} in the manifest, {count} ")
 
 
 def test_another_model_is_refused(
@@ -353,7 +355,7 @@ def test_another_model_is_refused(
     ):
         Index.open(index_dir, other)
     with closing(Index.open(index_dir, hashing)) as index:
-        assert index.manifest.model == "hashing-64"
+        assert index.holdings.model == "hashing-64"
 
 
 def test_an_open_index_stays_whole_while_newer_ones_come(built: Path, index_dir: Path, hashing: Embedder) -> None:

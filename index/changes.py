@@ -1,0 +1,117 @@
+"""What an ingest has to do: which files are new, changed or gone, and what it says when it is done."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from index.prepare import SourceRecord
+from ingest.corpus import Found, walk
+from ingest.errors import ReadError
+from ingest.limits import Limits
+from ingest.model import Document, Source
+from ingest.readers import read_document
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """What was wrong with a file. `line` is 1-based, null where no single line is at fault."""
+
+    path: str
+    line: int | None
+    error: str
+
+
+@dataclass(slots=True)
+class Report:
+    """What an ingest did. `errors` name files that are not in the index, `warnings` flaws of files that are."""
+
+    snapshot: str = ""
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    passages: int = 0
+    embedded: int = 0
+    seconds: float = 0.0
+    errors: list[Flaw] = field(default_factory=list[Flaw])
+    warnings: list[Flaw] = field(default_factory=list[Flaw])
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A file to read: `known` where the index holds an older state of it."""
+
+    file: Path
+    source_id: str
+    root: str
+    path: str
+    digest: str
+    known: bool
+
+    def source(self, document: Document) -> Source:
+        """What the index says of it."""
+        d = document
+        return Source(self.source_id, self.path, d.title, d.kind, d.url, d.date, d.people)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Files to read, by source id, and of what the index holds the sources that stay, and those that are gone."""
+
+    changed: tuple[Changed, ...]
+    kept: tuple[SourceRecord, ...]
+    removed: tuple[SourceRecord, ...]
+
+
+def find_changes(paths: Sequence[Path], known: Iterable[SourceRecord], report: Report) -> Changes:
+    """Compares files and folders with the sources of earlier ingests. A file is told by its digest to be as it was.
+
+    Sources that the paths do not cover stay. A source keeps the id it has; a new one gets that of its path, unless a
+    file of another ingest has it taken.
+    """
+    old = {Path(record.root, record.source.path): record for record in known}
+    walked = walk(paths)
+    report.errors += [Flaw(str(error.path), error.line, error.reason) for error in walked.errors]
+    covers = {path.resolve() for path in paths}
+    found = {Path(entry.root, entry.relative): entry for entry in walked.found}
+    kept = [
+        record
+        for file, record in old.items()
+        if covers.isdisjoint([file, *file.parents]) or (file in found and found[file].digest == record.digest)
+    ]
+    report.unchanged = sum(Path(record.root, record.source.path) in found for record in kept)
+    removed = [r for file, r in old.items() if file not in found and not covers.isdisjoint([file, *file.parents])]
+    report.removed = len(removed)
+    staying = {record.source.id for record in kept}
+    taken = staying | {old[file].source.id for file in found if file in old}
+    changed = [
+        _changed(entry, old.get(file), taken)
+        for file, entry in found.items()
+        if file not in old or old[file].source.id not in staying
+    ]
+    return Changes(tuple(sorted(changed, key=lambda each: each.source_id)), tuple(kept), tuple(removed))
+
+
+def read_changed(changed: Changed, limits: Limits, report: Report) -> Document | None:
+    """The document, counted and its flaws told; nothing where it cannot be read, which is an error of the report."""
+    try:
+        document = read_document(changed.file, limits)
+    except ReadError as error:
+        report.errors.append(Flaw(str(error.path), error.line, error.reason))
+        return None
+    report.added += not changed.known
+    report.updated += changed.known
+    report.warnings += [Flaw(str(changed.file), line, reason) for line, reason in document.warnings]
+    return document
+
+
+def _changed(entry: Found, known: SourceRecord | None, taken: Container[str]) -> Changed:
+    if known:
+        return Changed(entry.path, known.source.id, known.root, known.source.path, entry.digest, known=True)
+    source_id, root, path = entry.source_id, str(entry.root), entry.relative
+    if source_id in taken:
+        source_id = f"{source_id}-{hashlib.sha256(str(Path(root, path)).encode()).hexdigest()[:8]}"
+    return Changed(entry.path, source_id, root, path, entry.digest, known=False)

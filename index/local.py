@@ -1,0 +1,267 @@
+"""The store on one machine: a snapshot's catalogue, its segments, and one index of their words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.catalogue import Entry, read_catalogue
+from index.dense import DenseIndex, Rows
+from index.embed import Matrix
+from index.errors import SnapshotError
+from index.lexical import LexicalIndex
+from index.segment import COLUMNS, Segment, source_flaws
+from index.snapshot import REBUILD, HeldSnapshot, hold_current
+from index.store import Candidates, Holdings, Scope, StoredPassage
+from ingest.model import Passage, Source, Turn
+from ingest.speakers import Speaker
+
+CATALOGUE, SEGMENTS, LEXICAL = "catalogue.sqlite", "segments", "lexical"
+_TURNS_KEPT = 4096
+"""Turns that are kept as they were read: a question looks at the same passages more than once."""
+
+
+class LocalStore:
+    """One snapshot, held until `close`. Safe to use from several threads at once."""
+
+    def __init__(self, held: HeldSnapshot) -> None:
+        self.held = held
+        manifest = held.manifest
+        self.holdings = Holdings(manifest.id, manifest.created, manifest.model, manifest.dimension, manifest.counts)
+        entries, self._speakers = read_catalogue(held.folder / CATALOGUE)
+        self.entries: dict[str, Entry] = {entry.record.source.id: entry for entry in entries}
+        self._numbered = {entry.number: entry for entry in entries}
+        self.segments: dict[str, Segment] = open_segments(held.folder / SEGMENTS)
+        ordered = list(self.segments.values())
+        columns = np.concatenate([np.empty(0, COLUMNS), *(segment.columns for segment in ordered)])
+        self._rows: Rows = np.ascontiguousarray(columns["row"])
+        self._sources: Rows = np.ascontiguousarray(columns["source"])
+        self._middles: NDArray[np.float64] = np.ascontiguousarray(columns["middle"])
+        self._words: Rows = np.ascontiguousarray(columns["words"])
+        self._live: NDArray[np.bool_] = np.isin(self._sources, np.asarray(list(self._numbered), np.int64))
+        self._ends: Rows = np.cumsum([len(segment.columns) for segment in ordered], dtype=np.int64)
+        dead = np.flatnonzero(~self._live)
+        self.dense = DenseIndex([segment.files for segment in ordered], manifest.dimension, dead)
+        self.lexical = LexicalIndex(held.folder / LEXICAL)
+        self._turn = lru_cache(_TURNS_KEPT)(self._read_turn)
+
+    def __len__(self) -> int:
+        return int(self._live.sum())
+
+    @property
+    def next_row(self) -> int:
+        """The first that no passage has, dead or alive."""
+        return int(self._rows[-1]) + 1 if len(self._rows) else 0
+
+    @property
+    def next_number(self) -> int:
+        """The first that no source has, dead or alive."""
+        return max([*self._numbered, *self._sources[-1:].tolist()], default=-1) + 1
+
+    def close(self) -> None:
+        for segment in self.segments.values():
+            segment.close()
+        self.held.close()
+
+    def sources(self) -> Sequence[Source]:
+        return [entry.record.source for entry in self.entries.values()]
+
+    def source(self, source_id: str) -> Source | None:
+        entry = self.entries.get(source_id)
+        return entry.record.source if entry else None
+
+    def turns(self, source_id: str, first: int = 0, last: int | None = None) -> tuple[Turn, ...]:
+        entry = self.entries[source_id]
+        return self.segments[entry.segment].turns(entry.number, first, last)
+
+    def passages_of(self, source_id: str) -> Sequence[Passage]:
+        entry = self.entries[source_id]
+        rows = range(entry.first_row, entry.first_row + entry.record.passages)
+        return self.segments[entry.segment].passages(rows, [source_id] * len(rows))
+
+    def speakers(self, source_id: str | None = None) -> Sequence[Speaker]:
+        if source_id is None:
+            return self._speakers
+        spoken = self.entries[source_id].record.spoken
+        return [speaker for speaker in self._speakers if speaker.name in spoken]
+
+    def speaker_counts(self) -> Sequence[tuple[str, str, int]]:
+        return sorted(
+            (speaker, source_id, count)
+            for source_id, entry in self.entries.items()
+            for speaker, count in entry.record.spoken.items()
+        )
+
+    def source_counts(self) -> Mapping[str, tuple[int, int]]:
+        return {source_id: (entry.record.turns, entry.record.passages) for source_id, entry in self.entries.items()}
+
+    def idf(self, terms: Sequence[str]) -> dict[str, float]:
+        return {term: self.lexical.idf(term) for term in terms}
+
+    def rows(self, scope: Scope) -> Rows:
+        """The rows of all passages within the scope, ascending."""
+        return self._rows[self._positions(scope)]
+
+    def find(
+        self, terms: Sequence[str], vector: Matrix, limit: int, scope: Scope, favoured: Sequence[str]
+    ) -> Candidates:
+        lexical = self.lexical.search(terms, limit, source_id=scope.source_id, speakers=scope.speakers)
+        positions, cosines = self.dense.search(vector, limit, self._positions(scope) if scope else None)
+        dense = self._rows[positions], cosines
+        rows = np.union1d(lexical[0], dense[0])
+        at = np.searchsorted(self._rows, rows)
+        shares = self._said(favoured, at) / np.maximum(self._words[at], 1)
+        return Candidates(lexical, dense, rows, self._sources[at], self._middles[at], shares)
+
+    def passages(self, rows: Rows, vector: Matrix) -> list[StoredPassage]:
+        if not len(rows):
+            return []
+        positions = np.searchsorted(self._rows, rows)
+        similarities = (self.dense.vectors(positions) @ vector).tolist()
+        found: list[StoredPassage] = []
+        for row, position, similarity in zip(rows.tolist(), positions.tolist(), similarities, strict=True):
+            entry = self._numbered.get(int(self._sources[position]))
+            if entry is None:
+                raise SnapshotError(f"passage {row} belongs to no source; {REBUILD}")
+            segment = self.segments[entry.segment]
+            source = entry.record.source
+            (passage,) = segment.passages([row], [source.id])
+            first, last = min(s.turn for s in passage.sentences), max(s.turn for s in passage.sentences)
+            turns = {i: self._turn(entry.number, i) for i in range(first, last + 1)}
+            place = position - self._first(position)
+            vectors = segment.sentence_vectors(place, len(passage.sentences))
+            found.append(StoredPassage(row, passage, source, turns, similarity, vectors))
+        return found
+
+    def _first(self, position: int) -> int:
+        """The position at which the segment of a position begins."""
+        number = int(np.searchsorted(self._ends, position, side="right"))
+        return int(self._ends[number - 1]) if number else 0
+
+    def _read_turn(self, number: int, turn: int) -> Turn:
+        (read,) = self.segments[self._numbered[number].segment].turns(number, turn, turn)
+        return read
+
+    def _positions(self, scope: Scope) -> Rows:
+        """Where all passages within the scope stand, ascending, over all segments."""
+        if scope.speakers:
+            spoken = [self._spoken(speaker)[0] for speaker in scope.speakers]
+            positions = spoken[0] if len(spoken) == 1 else np.unique(np.concatenate(spoken))
+            positions = positions[self._live[positions]]
+        elif scope.source_id is None:
+            positions = np.flatnonzero(self._live)
+        else:
+            positions = np.arange(len(self._rows))
+        if scope.source_id is not None:
+            entry = self.entries.get(scope.source_id)
+            ends = (entry.first_row, entry.first_row + entry.record.passages) if entry else (0, 0)
+            first, end = np.searchsorted(self._rows, ends)
+            positions = positions[slice(*np.searchsorted(positions, (first, end)))]
+        return positions
+
+    def _spoken(self, speaker: str) -> tuple[Rows, NDArray[np.int64]]:
+        """Where the passages stand in which somebody speaks, ascending, and how many words in each; the dead too."""
+        found = [segment.spoken(speaker) for segment in self.segments.values()]
+        if len(found) == 1:
+            return found[0]
+        begins = np.concatenate([[0], self._ends[:-1]]) if found else ()
+        empty = np.empty(0, np.int64)
+        return (
+            np.concatenate([empty, *(places + begin for (places, _), begin in zip(found, begins, strict=True))]),
+            np.concatenate([empty, *(words for _, words in found)]),
+        )
+
+    def _said(self, speakers: Sequence[str], positions: Rows) -> NDArray[np.float64]:
+        """How many words these speakers say in each of some passages."""
+        total = np.zeros(len(positions))
+        for speaker in speakers:
+            spoken, words = self._spoken(speaker)
+            if len(spoken):
+                at = np.minimum(np.searchsorted(spoken, positions), len(spoken) - 1)
+                total += np.where(spoken[at] == positions, words[at], 0)
+        return total
+
+    def flaws(self) -> list[str]:
+        """Counts and references between the files that do not hold; a sentence each."""
+        counted = {
+            "passages": (len(self), len(self.lexical)),
+            "sources": (len(self.entries),),
+            "speakers": (len(self._speakers),),
+            "turns": (sum(entry.record.turns for entry in self.entries.values()),),
+        }
+        flaws: list[str] = []
+        sentences = 0
+        if len(self.dense) != len(self._rows):
+            flaws.append(f"{len(self._rows)} passages in the segments, {len(self.dense)} vectors found")
+        for segment in self.segments.values():
+            flaws += segment.flaws()
+        for entry in self.entries.values():
+            segment = self.segments.get(entry.segment)
+            if segment is None:
+                flaws.append(f"{CATALOGUE}: {entry.record.source.id} is in a segment that is not there")
+                continue
+            turns = segment.turns(entry.number)
+            rows = range(entry.first_row, entry.first_row + entry.record.passages)
+            if len(turns) != entry.record.turns or not np.isin(rows, segment.columns["row"]).all():
+                flaws.append(f"{CATALOGUE}: {entry.record.source.id} is not as it is described")
+                continue
+            passages = segment.passages(rows, [entry.record.source.id] * len(rows))
+            sentences += sum(len(passage.sentences) for passage in passages)
+            flaws += source_flaws(entry.record.source.id, turns, passages)
+            said = Counter(turn.speaker for turn in turns if turn.speaker)
+            if said != Counter(entry.record.spoken):
+                flaws.append(f"{CATALOGUE}: {entry.record.source.id} has other speakers than it is said to have")
+        for name, found in {**counted, "sentences": (sentences,)}.items():
+            if any(count != self.holdings.counts[name] for count in found):
+                flaws.append(
+                    f"{self.holdings.counts[name]} {name} in the manifest, {' and '.join(map(str, found))} found"
+                )
+        return flaws
+
+
+def open_local(index_dir: Path) -> LocalStore:
+    """The live snapshot. Raises NoSnapshotError, or SnapshotError where it is damaged.
+
+    Checksums of a small snapshot are verified; of a large one those of its small files, and the sizes of the others:
+    what is mapped into memory is not read through before the first question.
+    """
+    held = hold_current(index_dir)
+    try:
+        if damaged := held.damaged_files(most_bytes=VERIFIED_BYTES):
+            raise SnapshotError(f"{held.folder} is damaged ({damaged[0]}); {REBUILD}")
+        return LocalStore(held)
+    except Exception:
+        held.close()
+        raise
+
+
+VERIFIED_BYTES = 256 << 20
+"""Read in about a fifth of a second."""
+
+
+def verify_local(index_dir: Path) -> list[str]:
+    """Every flaw of the live snapshot, a sentence each: checksums, counts, and references between its files.
+
+    Raises NoSnapshotError where there is none.
+    """
+    held = hold_current(index_dir)
+    if flaws := held.damaged_files():
+        held.close()
+        return flaws
+    store = LocalStore(held)
+    try:
+        return store.flaws()
+    finally:
+        store.close()
+
+
+def open_segments(folder: Path) -> dict[str, Segment]:
+    """The segments in a folder by their names, in the order of their rows."""
+    segments = [Segment(path) for path in folder.iterdir()] if folder.is_dir() else []
+    segments.sort(key=lambda segment: (int(segment.columns["row"][0]) if len(segment.columns) else -1, segment.folder))
+    return {segment.folder.name: segment for segment in segments}
