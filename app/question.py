@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from ingest.names import is_english_word, is_full_name, is_given_name
-from ingest.speakers import Guess, Speaker, Spellings, bare_name, fold_name, is_honorific
+from ingest.speakers import Guess, Speaker, Speakers, Spellings, bare_name, fold_name, is_honorific
 
 _WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*\.?")
 _POSSESSIVE = re.compile(r"['’]s?$")
@@ -168,7 +168,7 @@ def find_mentions(text: str, speakers: Sequence[Speaker], *, guessing: bool = Tr
     expected, by surname after a title, or by likeness. Capitalised words in such a place that match nobody come
     without speakers. The last three only where `guessing` is meant to be done.
     """
-    names = _names(tuple(speakers))
+    names = _names(Speakers.of(speakers))
     words = list(_WORD.finditer(text))
     at = 0
     while at < len(words):
@@ -217,7 +217,7 @@ def _guess(text: str, words: Sequence[re.Match[str]], at: int, names: _Names, *,
 
 def resolve_speaker(name: str, speakers: Sequence[Speaker]) -> tuple[str, ...]:
     """The canonical names that a name given by itself may mean; none where nobody is called so or nearly so."""
-    names = _names(tuple(speakers))
+    names = _names(Speakers.of(speakers))
     return names.exact(name, after_the=True) or names.exact(name.title()) or names.guess(name).speakers
 
 
@@ -319,7 +319,7 @@ def _first_folded(word: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _names(speakers: tuple[Speaker, ...]) -> _Names:
+def _names(speakers: Speakers) -> _Names:
     """Made once for each set of speakers: those of the corpus and of single sources."""
     return _Names(speakers)
 

@@ -51,12 +51,12 @@ def smooth(rows: Rows, evidence: Floats, sources: Rows, middles: Floats) -> Floa
     its source and the position of the passage's middle word in it.
     """
     total = (1 + OWN_WEIGHT) * evidence
-    for offset in range(1, NEIGHBOURS + 1):
-        at = np.searchsorted(rows, rows + offset)
-        here = np.flatnonzero((at < len(rows)) & (rows[np.minimum(at, len(rows) - 1)] == rows + offset))
-        there = at[here]
-        same = sources[here] == sources[there]
-        here, there = here[same], there[same]
+    for step in range(1, min(NEIGHBOURS + 1, len(rows))):
+        # Rows ascend, so the neighbours of a row are among those next to it.
+        here = np.flatnonzero((rows[step:] - rows[:-step] <= NEIGHBOURS) & (sources[step:] == sources[:-step]))
+        if not len(here):
+            break
+        there = here + step
         weight = np.exp(-0.5 * ((middles[there] - middles[here]) / WIDTH_WORDS) ** 2)
         total[here] += weight * evidence[there]
         total[there] += weight * evidence[here]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,11 +20,13 @@ from index.segment import COLUMNS, Segment, source_flaws
 from index.snapshot import REBUILD, HeldSnapshot, hold_current
 from index.store import Candidates, Holdings, Scope, StoredPassage
 from ingest.model import Passage, Source, Turn
-from ingest.speakers import Speaker
+from ingest.speakers import Speakers
 
 CATALOGUE, SEGMENTS, LEXICAL = "catalogue.sqlite", "segments", "lexical"
-_TURNS_KEPT = 4096
-"""Turns that are kept as they were read: a question looks at the same passages more than once."""
+_PASSAGES_KEPT = 1024
+"""Passages that are kept as they were read: a question looks at the same ones more than once."""
+_SPEAKERS_KEPT = 256
+"""Sources whose speakers are kept, since every question about a source needs them."""
 
 
 class LocalStore:
@@ -33,8 +36,10 @@ class LocalStore:
         self.held = held
         manifest = held.manifest
         self.holdings = Holdings(manifest.id, manifest.created, manifest.model, manifest.dimension, manifest.counts)
-        entries, self._speakers = read_catalogue(held.folder / CATALOGUE)
+        entries, speakers = read_catalogue(held.folder / CATALOGUE)
+        self._speakers = Speakers(speakers)
         self.entries: dict[str, Entry] = {entry.record.source.id: entry for entry in entries}
+        self._counts = {each.record.source.id: (each.record.turns, each.record.passages) for each in entries}
         self._numbered = {entry.number: entry for entry in entries}
         self.segments: dict[str, Segment] = open_segments(held.folder / SEGMENTS)
         ordered = list(self.segments.values())
@@ -44,11 +49,13 @@ class LocalStore:
         self._middles: NDArray[np.float64] = np.ascontiguousarray(columns["middle"])
         self._words: Rows = np.ascontiguousarray(columns["words"])
         self._live: NDArray[np.bool_] = np.isin(self._sources, np.asarray(list(self._numbered), np.int64))
-        self._ends: Rows = np.cumsum([len(segment.columns) for segment in ordered], dtype=np.int64)
+        lengths = [len(segment.columns) for segment in ordered]
+        self._begins: Rows = np.cumsum([0, *lengths], dtype=np.int64)[:-1]
         dead = np.flatnonzero(~self._live)
         self.dense = DenseIndex([segment.files for segment in ordered], manifest.dimension, dead)
         self.lexical = LexicalIndex(held.folder / LEXICAL)
-        self._turn = lru_cache(_TURNS_KEPT)(self._read_turn)
+        self._passage = lru_cache(_PASSAGES_KEPT)(self._read_passage)
+        self._speakers_of = lru_cache(_SPEAKERS_KEPT)(self._find_speakers)
 
     def __len__(self) -> int:
         return int(self._live.sum())
@@ -84,11 +91,14 @@ class LocalStore:
         rows = range(entry.first_row, entry.first_row + entry.record.passages)
         return self.segments[entry.segment].passages(rows, [source_id] * len(rows))
 
-    def speakers(self, source_id: str | None = None) -> Sequence[Speaker]:
+    def speakers(self, source_id: str | None = None) -> Speakers:
         if source_id is None:
             return self._speakers
+        return self._speakers_of(source_id)
+
+    def _find_speakers(self, source_id: str) -> Speakers:
         spoken = self.entries[source_id].record.spoken
-        return [speaker for speaker in self._speakers if speaker.name in spoken]
+        return Speakers(speaker for speaker in self._speakers if speaker.name in spoken)
 
     def speaker_counts(self) -> Sequence[tuple[str, str, int]]:
         return sorted(
@@ -98,7 +108,7 @@ class LocalStore:
         )
 
     def source_counts(self) -> Mapping[str, tuple[int, int]]:
-        return {source_id: (entry.record.turns, entry.record.passages) for source_id, entry in self.entries.items()}
+        return self._counts
 
     def idf(self, terms: Sequence[str]) -> dict[str, float]:
         return {term: self.lexical.idf(term) for term in terms}
@@ -123,29 +133,21 @@ class LocalStore:
             return []
         positions = np.searchsorted(self._rows, rows)
         similarities = (self.dense.vectors(positions) @ vector).tolist()
-        found: list[StoredPassage] = []
-        for row, position, similarity in zip(rows.tolist(), positions.tolist(), similarities, strict=True):
-            entry = self._numbered.get(int(self._sources[position]))
-            if entry is None:
-                raise SnapshotError(f"passage {row} belongs to no source; {REBUILD}")
-            segment = self.segments[entry.segment]
-            source = entry.record.source
-            (passage,) = segment.passages([row], [source.id])
-            first, last = min(s.turn for s in passage.sentences), max(s.turn for s in passage.sentences)
-            turns = {i: self._turn(entry.number, i) for i in range(first, last + 1)}
-            place = position - self._first(position)
-            vectors = segment.sentence_vectors(place, len(passage.sentences))
-            found.append(StoredPassage(row, passage, source, turns, similarity, vectors))
-        return found
+        found = map(self._passage, rows.tolist(), positions.tolist())
+        return [replace(stored, similarity=each) for stored, each in zip(found, similarities, strict=True)]
 
-    def _first(self, position: int) -> int:
-        """The position at which the segment of a position begins."""
-        number = int(np.searchsorted(self._ends, position, side="right"))
-        return int(self._ends[number - 1]) if number else 0
-
-    def _read_turn(self, number: int, turn: int) -> Turn:
-        (read,) = self.segments[self._numbered[number].segment].turns(number, turn, turn)
-        return read
+    def _read_passage(self, row: int, position: int) -> StoredPassage:
+        """A passage as it is whatever is asked."""
+        entry = self._numbered.get(int(self._sources[position]))
+        if entry is None:
+            raise SnapshotError(f"passage {row} belongs to no source; {REBUILD}")
+        segment, source = self.segments[entry.segment], entry.record.source
+        (passage,) = segment.passages([row], [source.id])
+        first, last = min(s.turn for s in passage.sentences), max(s.turn for s in passage.sentences)
+        turns = dict(enumerate(segment.turns(entry.number, first, last), start=first))
+        (place,) = segment.places(np.asarray([row]))
+        vectors = segment.sentence_vectors(place, len(passage.sentences))
+        return StoredPassage(row, passage, source, turns, 0.0, vectors)
 
     def _positions(self, scope: Scope) -> Rows:
         """Where all passages within the scope stand, ascending, over all segments."""
@@ -169,10 +171,9 @@ class LocalStore:
         found = [segment.spoken(speaker) for segment in self.segments.values()]
         if len(found) == 1:
             return found[0]
-        begins = np.concatenate([[0], self._ends[:-1]]) if found else ()
         empty = np.empty(0, np.int64)
         return (
-            np.concatenate([empty, *(places + begin for (places, _), begin in zip(found, begins, strict=True))]),
+            np.concatenate([empty, *(places + begin for (places, _), begin in zip(found, self._begins, strict=True))]),
             np.concatenate([empty, *(words for _, words in found)]),
         )
 

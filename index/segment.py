@@ -158,12 +158,16 @@ class Segment:
         try:
             self._db = sqlite3.connect(f"{path.resolve().as_uri()}?immutable=1", uri=True, check_same_thread=False)
             self._db.execute("SELECT 1 FROM passage LIMIT 1")
-            self.columns: NDArray[Any] = np.load(folder / PASSAGES, mmap_mode="r")
-            self.sentences: NDArray[np.int8] = np.load(folder / SENTENCES, mmap_mode="r")
+            self.columns: NDArray[Any] = np.load(folder / PASSAGES, mmap_mode="r").view(np.ndarray)
+            self.sentences: NDArray[np.int8] = np.load(folder / SENTENCES, mmap_mode="r").view(np.ndarray)
         except sqlite3.DatabaseError as error:
             raise SnapshotError(f"{path} is not a database that SQLite reads: {error}") from error
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             raise SnapshotError(f"{folder} holds what numpy cannot read: {error}") from error
+        # Views of single columns: numpy is slow to take one out of a structured array.
+        self._rows: Rows = self.columns["row"]
+        self._words: Rows = self.columns["words"]
+        self._first_sentences: Rows = self.columns["first_sentence"]
         self._dense: DenseIndex | None = None
 
     @property
@@ -193,7 +197,7 @@ class Segment:
         """The passages of some rows of it, in the order given; each row's source has the id beside it."""
         marks = ",".join("?" * len(rows))
         query = f"SELECT row, id, ordinal, sentences FROM passage WHERE row IN ({marks})"  # noqa: S608
-        words = self.columns["words"][self.places(np.asarray(rows, np.int64))].tolist()
+        words = self._words[self.places(np.asarray(rows, np.int64))].tolist()
         found = {row: fields for row, *fields in self._db.execute(query, tuple(rows))}
         passages: list[Passage] = []
         for row, source_id, count in zip(rows, source_ids, words, strict=True):
@@ -224,11 +228,11 @@ class Segment:
 
     def places(self, rows: Rows) -> Rows:
         """Where in the segment the passages of some rows stand."""
-        return np.searchsorted(self.columns["row"], rows)
+        return np.searchsorted(self._rows, rows)
 
     def sentence_vectors(self, place: int | np.int64, count: int) -> NDArray[np.int8]:
         """The vectors of the sentences of the passage at a place, of which there are so many."""
-        first = int(self.columns["first_sentence"][place])
+        first = int(self._first_sentences[place])
         return self.sentences[first : first + count]
 
     def vectors(self, places: Rows) -> Matrix:
@@ -296,7 +300,7 @@ def _spoken(passage: Passage, turns: Sequence[Turn]) -> Counter[str]:
 
 def _turn(speaker: str | None, attribution: Any, text: str, cues: str, heading: str, note: str) -> Turn:
     read = tuple(Cue(*fields) for fields in json.loads(cues))
-    return Turn(speaker, text, read, attribution, tuple(json.loads(heading)), note)
+    return Turn(speaker, text, read, attribution, tuple(json.loads(heading)) if heading != "[]" else (), note)
 
 
 def _cues_json(cues: Iterable[Cue]) -> str:

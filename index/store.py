@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from index.dense import Rows, Scores
 from index.embed import Matrix
 from ingest.model import Passage, Source, Turn
-from ingest.speakers import Speaker
+from ingest.speakers import Speakers
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Store(Protocol):
         """All passages of a source, in order."""
         ...
 
-    def speakers(self, source_id: str | None = None) -> Sequence[Speaker]:
+    def speakers(self, source_id: str | None = None) -> Speakers:
         """All who speak in the corpus, or in one source, by name."""
         ...
 

@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jellyfish import metaphone
@@ -30,6 +31,22 @@ class Speaker:
     name: str
     aliases: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
+
+
+class Speakers(tuple[Speaker, ...]):
+    """Who speaks in a corpus or a source, by name. Its hash is worked out once: what is made of it is found by it."""
+
+    @classmethod
+    def of(cls, speakers: Iterable[Speaker]) -> Speakers:
+        """Themselves, where they are such already."""
+        return speakers if isinstance(speakers, Speakers) else cls(speakers)
+
+    @cached_property
+    def _hash(self) -> int:
+        return super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 def fold_name(name: str) -> str:

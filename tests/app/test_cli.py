@@ -262,11 +262,11 @@ def test_damage_is_found_and_named(run: Run, tmp_path: Path) -> None:
     data[-1] ^= 1
     vectors.write_bytes(data)
     ran = run("verify", "--index", index)
-    assert (ran.code, ran.out.startswith("vectors.faiss: ")) == (1, True)
+    assert (ran.code, ran.out.startswith("segments/000000/vectors.faiss: ")) == (1, True)
     assert json_of(run("verify", "--index", index, "--json"))["ok"] is False
     asked = run("ask", "ships", "--index", index)
     assert (asked.code, asked.out) == (1, "")
-    assert "is damaged (vectors.faiss" in asked.err
+    assert "is damaged (segments/000000/vectors.faiss" in asked.err
     (index / "CURRENT").write_text("elsewhere\n")
     broken = json_of(run("verify", "--index", index, "--json"))
     assert (broken["ok"], broken["snapshot"], len(broken["problems"])) == (False, None, 1)
