@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from pathlib import Path
 from threading import Lock
 
 import structlog
 
 from index.embed import Embedder
-from index.errors import NoSnapshotError, SnapshotError
+from index.errors import IndexingError, NoSnapshotError, SnapshotError
 from index.rerank import Reranker
 from index.search import Index
-from index.snapshot import CURRENT
+from index.snapshot import REBUILD
+from index.where import Where, live_id
 
 _log = structlog.get_logger()
 
@@ -40,19 +40,20 @@ class _Counted:
 
 
 class LiveIndex:
-    """The live snapshot of an index folder, followed from one to the next without a request noticing.
+    """The index as it is now, followed from one snapshot to the next without a request noticing.
 
     Safe to use from several threads at once; only one of them may call `refresh`.
     """
 
-    def __init__(self, index_dir: Path, embedder: Embedder, reranker: Reranker | None = None) -> None:
-        self._index_dir = index_dir
+    def __init__(self, where: Where, embedder: Embedder, reranker: Reranker | None = None) -> None:
+        self._where = where
         self._embedder = embedder
         self._reranker = reranker
         self._lock = Lock()
         self._current: _Counted | None = None
-        self._reason = f"the index in {index_dir} has not been opened yet"
-        self._looked_at: tuple[int, int] | None = None
+        self._reason = "the index has not been opened yet"
+        self._refused: str | None = None
+        self._checked: str | None = None
 
     @contextmanager
     def use(self) -> Generator[Index]:
@@ -68,38 +69,43 @@ class LiveIndex:
             current.release()
 
     def refresh(self) -> None:
-        """Opens the snapshot that CURRENT names, if CURRENT was replaced since it was last looked at.
+        """Opens the snapshot that is live now, where that is another than was opened, or refused, before.
 
         One that cannot be opened is logged, and the one before it stays in use.
         """
-        written = self._written()
-        if written is not None and written == self._looked_at:
-            return
+        current = self._current.index if self._current else None
+        live: str | None = None
         try:
-            opened = Index.open(self._index_dir, self._embedder, self._reranker)
-        except NoSnapshotError as error:
+            live = current.store.live_id() if current else live_id(self._where)
+            if live == self._refused or (current and live == current.holdings.id):
+                return
+            opened = current.newer() if current else Index.open(self._where, self._embedder, self._reranker)
+        except (IndexingError, OSError) as error:
             self._refuse(str(error))
-        except (SnapshotError, OSError) as error:
-            self._refuse(str(error))
-            # A damaged snapshot does not heal; want of memory or file handles may pass.
-            self._looked_at = written if isinstance(error, SnapshotError) else None
+            # A damaged snapshot does not heal; a lost server, and want of memory or file handles, may pass.
+            self._refused = live if isinstance(error, SnapshotError) else None
         else:
-            self._looked_at, self._reason = written, ""
+            self._reason, self._refused = "", None
             self._replace(_Counted(opened))
             _log.info("index opened", snapshot=opened.holdings.id, passages=len(opened))
+
+    def check(self) -> None:
+        """Reads through what a large snapshot's opening did not, once; where that is damaged, it is used no more."""
+        current = self._current.index if self._current else None
+        if current is None or current.holdings.id == self._checked:
+            return
+        with self.use() as held:
+            damage = held.store.damage()
+        self._checked = held.holdings.id
+        if damage:
+            self._refused = held.holdings.id
+            self._replace(None)
+            self._refuse(f"the snapshot {held.holdings.id} is damaged ({damage[0]}); {REBUILD}")
 
     def close(self) -> None:
         """Lets the index go, once nobody uses it."""
         self._reason = "the server is shutting down"
         self._replace(None)
-
-    def _written(self) -> tuple[int, int] | None:
-        """What changes whenever CURRENT is replaced."""
-        try:
-            status = (self._index_dir / CURRENT).stat()
-        except OSError:
-            return None
-        return status.st_ino, status.st_ctime_ns
 
     def _refuse(self, reason: str) -> None:
         if reason != self._reason:
@@ -129,8 +135,9 @@ async def followed(live: LiveIndex, seconds: float) -> AsyncGenerator[None]:
 
 async def _follow(live: LiveIndex, seconds: float) -> None:
     while True:
+        for step in (live.check, live.refresh):
+            try:
+                await asyncio.to_thread(step)
+            except Exception:  # noqa: BLE001  whatever is wrong with a newer index, the older one keeps serving
+                _log.exception("index not refreshed")
         await asyncio.sleep(seconds)
-        try:
-            await asyncio.to_thread(live.refresh)
-        except Exception:  # noqa: BLE001  whatever is wrong with a newer index, the older one keeps serving
-            _log.exception("index not refreshed")

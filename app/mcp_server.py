@@ -336,7 +336,7 @@ def run_stdio(settings: Settings, embedder: Embedder, reranker: Reranker | None)
 async def _serve_stdio(settings: Settings, embedder: Embedder, reranker: Reranker | None) -> None:
     model = open_model(settings, lambda outcome, seconds: None) if settings.has_llm else None
     conversations = Conversations(settings.conversations_path, settings.conversation_hours)
-    live = LiveIndex(settings.index_dir, embedder, reranker)
+    live = LiveIndex(settings.where, embedder, reranker)
     server = mcp_server(live, Answerer(settings, model, conversations), lambda request: "")
     try:
         async with followed(live, settings.reload_seconds), stdio_server() as (incoming, outgoing):

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.origins import parse_origins
 from index.embed import DEFAULT_MODEL
+from index.where import Server, Where
 from ingest.limits import MIB, Limits
 
 
@@ -32,6 +33,13 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ONRECORD_", extra="ignore", frozen=True, populate_by_name=True)
 
     index_dir: Path = Field(default=Path("index/snapshots"), description="where snapshots lie")
+    store: SecretStr | None = Field(
+        default=None,
+        description="`postgresql://…`: the index is kept on that server, for many machines, and not in a folder",
+    )
+    store_replica: SecretStr | None = Field(
+        default=None, description="a replica of that server, which is read from for as long as it answers"
+    )
     embedding_model: str = Field(
         default=DEFAULT_MODEL, description="the default model, or a path or hub name that sentence-transformers loads"
     )
@@ -123,6 +131,15 @@ class Settings(BaseSettings):
     )
     max_request_bytes: int = Field(default=MIB, gt=0, description="larger HTTP requests are refused")
     reload_seconds: float = Field(default=1.0, gt=0, description="how often a server looks for a newer snapshot")
+
+    @property
+    def where(self) -> Where:
+        """Where the index is kept."""
+        if self.store is None:
+            return self.index_dir
+        return Server(
+            self.store.get_secret_value(), self.store_replica.get_secret_value() if self.store_replica else None
+        )
 
     @property
     def has_llm(self) -> bool:

@@ -14,7 +14,7 @@ from app.settings import Settings
 from app.slack_api import CALL_SECONDS, error_of
 from app.slack_ledger import Ledger, LedgerError
 from index.errors import IndexingError
-from index.snapshot import current_folder
+from index.where import live_id
 
 SCOPES = {
     "app_mentions:read": "mentions",
@@ -109,8 +109,8 @@ def _refused(what: str, answered: str, mend: str, settings: Settings) -> Finding
 
 def _kept(settings: Settings) -> Iterator[Finding]:
     try:
-        current_folder(settings.index_dir)
-        yield Finding(f"there is an index in {settings.index_dir}")
+        live_id(settings.where)
+        yield Finding(f"there is an index in {settings.where}")
     except IndexingError as error:
         yield Finding(str(error), "run `onrecord ingest`")
     try:

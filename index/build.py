@@ -11,7 +11,7 @@ import hashlib
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from index.bulk import embed_passages
 from index.catalogue import Entry, write_catalogue
-from index.changes import Changed, Changes, Flaw, Report, find_changes, read_changed
+from index.changes import Changed, Changes, Flaw, Progress, Report, find_changes, read_changed
 from index.embed import Embedder, Matrix
 from index.errors import NoSnapshotError, SnapshotError
 from index.lexical import LexicalRecord, count_deleted, update_words, write_words
@@ -35,9 +35,6 @@ from index.snapshot import delete_unread, link, new_snapshot, publish, writer_lo
 from ingest.limits import Limits
 from ingest.model import Document
 from ingest.speakers import Naming, Speaker, merge_speakers
-
-Progress = Callable[[int, int], None]
-"""Called with the number of passages embedded so far, and of all that are known to have to be."""
 
 FIRST_GROUP, LARGEST_GROUP = 8, 512
 """Documents that are read while those before them are embedded: few at first, so that the model does not wait."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,9 @@ from ingest.errors import ReadError
 from ingest.limits import Limits
 from ingest.model import Document, Source
 from ingest.readers import read_document
+
+Progress = Callable[[int, int], None]
+"""Called with the number of passages embedded so far, and of all that are known to have to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,5 +116,10 @@ def _changed(entry: Found, known: SourceRecord | None, taken: Container[str]) ->
         return Changed(entry.path, known.source.id, known.root, known.source.path, entry.digest, known=True)
     source_id, root, path = entry.source_id, str(entry.root), entry.relative
     if source_id in taken:
-        source_id = f"{source_id}-{hashlib.sha256(str(Path(root, path)).encode()).hexdigest()[:8]}"
+        source_id = other_id(source_id, root, path)
     return Changed(entry.path, source_id, root, path, entry.digest, known=False)
+
+
+def other_id(source_id: str, root: str, path: str) -> str:
+    """The id for a file whose own another file has taken."""
+    return f"{source_id}-{hashlib.sha256(str(Path(root, path)).encode()).hexdigest()[:8]}"

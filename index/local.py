@@ -17,7 +17,7 @@ from index.embed import Matrix
 from index.errors import SnapshotError
 from index.lexical import LexicalIndex
 from index.segment import COLUMNS, Segment, source_flaws
-from index.snapshot import REBUILD, HeldSnapshot, hold_current
+from index.snapshot import REBUILD, HeldSnapshot, current_folder, hold_current
 from index.store import Candidates, Holdings, Scope, StoredPassage
 from ingest.model import Passage, Source, Turn
 from ingest.speakers import Speakers
@@ -69,6 +69,15 @@ class LocalStore:
     def next_number(self) -> int:
         """The first that no source has, dead or alive."""
         return max([*self._numbered, *self._sources[-1:].tolist()], default=-1) + 1
+
+    def live_id(self) -> str:
+        return current_folder(self.held.folder.parent).name
+
+    def newer(self) -> LocalStore:
+        return open_local(self.held.folder.parent)
+
+    def damage(self) -> Sequence[str]:
+        return [] if self.held.is_small(VERIFIED_BYTES) else self.held.damaged_files()
 
     def close(self) -> None:
         for segment in self.segments.values():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +13,11 @@ from index.embed import Embedder, Matrix
 from index.errors import SnapshotError
 from index.fuse import fuse, smooth
 from index.lexical import terms
-from index.local import open_local
 from index.query_vectors import QueryVectors
 from index.rerank import RERANK_DEPTH, Reranker
 from index.snapshot import REBUILD
 from index.store import Holdings, Scope, Store
+from index.where import Where, open_store
 from ingest.model import Passage, Source, Turn
 from ingest.passages import speaker_label
 
@@ -77,16 +76,24 @@ class Index:
         self._query_vectors = QueryVectors(embedder)
 
     @classmethod
-    def open(cls, index_dir: Path, embedder: Embedder, reranker: Reranker | None = None) -> Index:
-        """The live snapshot.
+    def open(cls, where: Where, embedder: Embedder, reranker: Reranker | None = None) -> Index:
+        """The index as it is now.
 
-        Raises NoSnapshotError, or SnapshotError where it is damaged or was built with another model.
+        Raises NoSnapshotError, SnapshotError where it is damaged or was built with another model, or StoreError where
+        its server cannot be reached.
         """
-        store = open_local(index_dir)
+        return cls._of(open_store(where), embedder, reranker)
+
+    @classmethod
+    def _of(cls, store: Store, embedder: Embedder, reranker: Reranker | None) -> Index:
         if reason := foreign_model(store.holdings, embedder):
             store.close()
             raise SnapshotError(reason)
         return cls(store, embedder, reranker)
+
+    def newer(self) -> Index:
+        """The index as it is now; this one stays as it is, and open. Raises as `open` does."""
+        return self._of(self.store.newer(), self.embedder, self.reranker)
 
     @property
     def holdings(self) -> Holdings:

@@ -125,6 +125,10 @@ class HeldSnapshot:
             self.close()
             raise
 
+    def is_small(self, most_bytes: int) -> bool:
+        """Whether all its files together are of at most so many bytes."""
+        return sum(self.manifest.sizes.values()) <= most_bytes
+
     def damaged_files(self, most_bytes: int | None = None) -> list[str]:
         """A sentence for each file that is missing, too many, or not what was written.
 
@@ -132,7 +136,7 @@ class HeldSnapshot:
         """
         present = {path.relative_to(self.folder).as_posix(): path for path in _files(self.folder)}
         wanted, sizes = self.manifest.files, self.manifest.sizes
-        whole = most_bytes is None or sum(sizes.values()) <= most_bytes
+        whole = most_bytes is None or self.is_small(most_bytes)
         return sorted(
             [f"{name}: is missing" for name in wanted.keys() - present.keys()]
             + [f"{name}: does not belong to the snapshot" for name in present.keys() - wanted.keys()]

@@ -126,6 +126,18 @@ class Store(Protocol):
         """The passages of some rows in the order given, but for those that are there no longer."""
         ...
 
+    def live_id(self) -> str:
+        """The id that is live now: another than `holdings` has, where an ingest was done since."""
+        ...
+
+    def newer(self) -> Store:
+        """The index as it is now; this one stays as it is, and open."""
+        ...
+
+    def damage(self) -> Sequence[str]:
+        """What was not looked at when it was opened, and is not what was written; a sentence each."""
+        ...
+
     def close(self) -> None:
         """Lets go of what it holds open."""
         ...

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import index.local
 from app.live import LiveIndex
 from index.build import ingest
 from index.embed import Embedder
@@ -92,6 +93,35 @@ def test_a_damaged_newer_index_leaves_the_older_in_use(
     assert logged.count("vectors.faiss: its checksum") == 1, "logged once, not every second"
     put(talk="Ships are built of glass.")
     live.refresh()
+    assert served(live)[0] == "Ships are built of glass."
+    live.close()
+
+
+def test_what_a_large_snapshot_s_opening_passes_over_is_looked_at_afterwards(
+    put: Put, index_dir: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(index.local, "VERIFIED_BYTES", 1000)  # so that a snapshot of one document is large
+    put(talk="Ships are built of oak.")
+    live = LiveIndex(index_dir, embedder)
+    live.refresh()
+    live.check()
+    assert served(live)[0] == "Ships are built of oak."
+    put(talk="Ships are built of steel.")
+    records = next(current_folder(index_dir).rglob("records.sqlite"))
+    data = bytearray(records.read_bytes())
+    data[data.index(b"steel")] ^= 1
+    records.write_bytes(data)
+    live.refresh()
+    assert served(live)[0] == "Ships are built of rteel."
+    live.check()
+    for _ in range(2):
+        with pytest.raises(NoSnapshotError, match=r"is damaged \(segments/.*records\.sqlite: its checksum"), live.use():
+            pass
+        live.refresh()
+    assert "".join(capsys.readouterr()).count("is damaged") == 1
+    put(talk="Ships are built of glass.")
+    live.refresh()
+    live.check()
     assert served(live)[0] == "Ships are built of glass."
     live.close()
 
