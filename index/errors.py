@@ -4,6 +4,7 @@ IndexingError             base of all
 ├── ModelError            the embedding model or the reranker cannot be loaded; says what to install
 ├── NoSnapshotError       nothing has been ingested yet
 ├── SnapshotError         a snapshot is damaged, or of another format or model; says which command rebuilds it
+├── StoreError            the database that holds the index cannot be reached, or used as it is; says what to do
 └── LockedError           another ingest is writing
 """
 
@@ -24,6 +25,10 @@ class NoSnapshotError(IndexingError):
 
 class SnapshotError(IndexingError):
     """A snapshot cannot be vouched for."""
+
+
+class StoreError(IndexingError):
+    """The database that holds the index fails us."""
 
 
 class LockedError(IndexingError):

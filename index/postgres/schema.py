@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import LiteralString, cast
 
 import psycopg
 
 from index.errors import NoSnapshotError, SnapshotError, StoreError
 from index.postgres.connect import Connection
 
-SCHEMA = "onrecord"
 NEWEST = 1
 """The number of the last migration."""
 _OLDEST_PGVECTOR = (0, 8)  # what scans on where a filter took most of what an index gave
 _LONGEST_VECTOR = 4000  # that an index of halfvec takes
+_NEWER = f"the index in PostgreSQL is of version {{}}, and this On Record knows {NEWEST}: upgrade On Record"
 _MIGRATING = 0x6F6E7265  # a number for the advisory lock
 
 
@@ -23,11 +22,13 @@ def migrate(connection: Connection, model: str, dimension: int) -> None:
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATING,))
         version = _version(connection)
+        if version > NEWEST:
+            raise SnapshotError(_NEWER.format(version))
         if version < NEWEST:
             if dimension > _LONGEST_VECTOR:
                 raise StoreError(f"pgvector indexes vectors of up to {_LONGEST_VECTOR}, and {model} makes {dimension}")
             _create_extension(connection)
-            connection.execute(cast(LiteralString, f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+            connection.execute("CREATE SCHEMA IF NOT EXISTS onrecord")
             connection.execute("CREATE TABLE IF NOT EXISTS onrecord.migration (version integer PRIMARY KEY)")
         for number in range(version + 1, NEWEST + 1):
             connection.execute(_migration(number).replace("{dimension}", str(dimension)).encode())
@@ -42,9 +43,7 @@ def check(connection: Connection) -> None:
     """Raises NoSnapshotError where nothing was ingested, SnapshotError where the tables are not this program's."""
     version = _version(connection)
     if version > NEWEST:
-        raise SnapshotError(
-            f"the index in PostgreSQL is of version {version}, and this On Record knows {NEWEST}: upgrade On Record"
-        )
+        raise SnapshotError(_NEWER.format(version))
     if version == 0:
         raise NoSnapshotError("no index in this database yet: run `onrecord ingest` first")
     if version < NEWEST:
@@ -64,3 +63,28 @@ def _version(connection: Connection) -> int:
         return 0
     found = connection.execute("SELECT coalesce(max(version), 0) FROM onrecord.migration").fetchone()
     return found[0] if found else 0
+
+
+def _create_extension(connection: Connection) -> None:
+    """Raises StoreError where pgvector is not there, and may not be made, or is too old."""
+    query = "SELECT extversion FROM pg_extension WHERE extname = 'vector'"
+    found = connection.execute(query).fetchone()
+    if found is None:
+        try:
+            connection.execute("CREATE EXTENSION vector")
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise StoreError("pgvector is missing: have a superuser run `CREATE EXTENSION vector`") from error
+        except (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedFile) as error:
+            raise StoreError(
+                "pgvector is not installed on the database server; it has packages for each system"
+            ) from error
+        found = connection.execute(query).fetchone()
+    version = str(found[0] if found else "0")
+    if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST_PGVECTOR:
+        wanted = ".".join(map(str, _OLDEST_PGVECTOR))
+        raise StoreError(f"pgvector is of version {version}, and {wanted} is needed: `ALTER EXTENSION vector UPDATE`")
+
+
+def _migration(number: int) -> str:
+    (file,) = [file for file in files("index.postgres").iterdir() if file.name.startswith(f"{number:04d}_")]
+    return file.read_text(encoding="utf-8")

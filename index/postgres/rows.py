@@ -1,0 +1,119 @@
+"""Records <-> the columns that hold them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from index.prepare import SourceRecord
+from ingest.model import Cue, Document, Passage, Person, Source, Span, Turn
+from ingest.speakers import Naming, Speaker
+
+PLACES = 20
+"""Bits of a row that are a passage's place in its source; above them stands the source's number."""
+SOURCE = "number, id, root, path, digest, title, kind, url, date, people, warnings, naming, canonical, turns, passages"
+TURN = "text, cues, attribution, heading, note"
+
+
+def first_row(number: int) -> int:
+    """The row of the first passage of a source, by its number; the last stands before that of the next number."""
+    return number << PLACES
+
+
+def source_fields(number: int, record: SourceRecord) -> tuple[Any, ...]:
+    """The columns `SOURCE`."""
+    s = record.source
+    described = (s.title, s.kind, s.url, s.date, dump(_listed(s.people)), dump(record.warnings))
+    named = (dump(record.naming.turns), dump(record.canonical))
+    return (number, s.id, record.root, s.path, record.digest, *described, *named, record.turns, record.passages)
+
+
+def source_record(
+    source_id: str,
+    root: str,
+    path: str,
+    digest: str,
+    title: str,
+    kind: Any,
+    url: str | None,
+    date: str | None,
+    people: Sequence[Any],
+    warnings: Sequence[Any],
+    naming: dict[str, int],
+    canonical: dict[str, str],
+    turns: int,
+    passages: int,
+) -> SourceRecord:
+    """From the columns `SOURCE` but the first."""
+    listed = _people(people)
+    source = Source(source_id, path, title, kind, url, date, listed)
+    flaws = tuple((line, reason) for line, reason in warnings)
+    return SourceRecord(source, root, digest, Naming(naming, listed), canonical, turns, passages, flaws)
+
+
+def turn_fields(turn: Turn) -> tuple[Any, ...]:
+    """The columns `TURN`."""
+    cues = dump([[c.position, c.offset, c.start, c.end, c.line] for c in turn.cues])
+    return (turn.text, cues, turn.attribution, dump(turn.heading), turn.note)
+
+
+def turn_from(
+    speaker: str | None, text: str, cues: Sequence[Any], attribution: Any, heading: Sequence[str], note: str
+) -> Turn:
+    """A turn from whose it is and the columns `TURN`."""
+    return Turn(speaker, text, tuple(Cue(*cue) for cue in cues), attribution, tuple(heading), note)
+
+
+def passage_from(source_id: str, row: int, passage_id: str, words: int, sentences: Sequence[int]) -> Passage:
+    """A passage from its columns; `sentences` has three numbers for each."""
+    numbers = iter(sentences)
+    spans = tuple(Span(*span) for span in zip(numbers, numbers, numbers, strict=True))
+    return Passage(passage_id, source_id, row & ((1 << PLACES) - 1), spans, words)
+
+
+def speaker_from(name: str, aliases: Sequence[str], roles: Sequence[str]) -> Speaker:
+    """A speaker from its columns."""
+    return Speaker(name, tuple(aliases), tuple(roles))
+
+
+def document_json(document: Document) -> str:
+    """A document as it was read, on one line."""
+    d = document
+    turns = [[t.speaker, *turn_fields(t)] for t in d.turns]
+    return dump([d.title, d.kind, turns, _listed(d.people), d.url, d.date, d.warnings])
+
+
+def document_from(fields: Sequence[Any]) -> Document:
+    """What `document_json` wrote, parsed."""
+    title, kind, turns, people, url, date, warnings = fields
+    read = tuple(
+        turn_from(speaker, text, json.loads(cues), attribution, json.loads(heading), note)
+        for speaker, text, cues, attribution, heading, note in turns
+    )
+    flaws = tuple((line, reason) for line, reason in warnings)
+    return Document(title, kind, read, _people(people), url, date, flaws)
+
+
+def naming_json(naming: Naming) -> str:
+    """Who speaks and whom a document lists."""
+    return dump([naming.turns, _listed(naming.people)])
+
+
+def naming_from(fields: Sequence[Any]) -> Naming:
+    """What `naming_json` wrote, parsed."""
+    turns, people = fields
+    return Naming(turns, _people(people))
+
+
+def dump(value: Any) -> str:
+    """JSON for a column; the character that PostgreSQL cannot hold comes out as the one for what is unknown."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _listed(people: Sequence[Person]) -> list[Any]:
+    return [[person.name, person.role, person.aliases] for person in people]
+
+
+def _people(listed: Sequence[Any]) -> tuple[Person, ...]:
+    return tuple(Person(name, role, tuple(aliases)) for name, role, aliases in listed)
