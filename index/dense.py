@@ -1,7 +1,14 @@
-"""Vectors on disk and nearest neighbours over them; the only file that imports faiss."""
+"""Vectors on disk and nearest neighbours over them; the only file that imports faiss.
+
+The vectors of a segment lie flat, as half floats, and are mapped into memory, not read. Beside those of a large segment
+lie links from each to its neighbours (HNSW, arXiv:1603.09320): a search follows them, and leaves the rest alone.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,99 +22,166 @@ from index.errors import SnapshotError
 Rows = NDArray[np.int64]
 Scores = NDArray[np.float32]
 
+GRAPH_FROM = 20_000
+"""Vectors from which a segment gets a graph: 0.3 ms a search against 0.4 ms flat; at 100,000 it is 0.6 against 2.5."""
+LINKS = 32
+"""Links of a vector in the upper layers; in the lowest there are twice as many."""
+BUILD_BREADTH = 48
+"""Neighbours looked for while building. Below 2 * LINKS faiss links them all: recall@300 is .95, with 80 it is .89."""
+BREADTH = 300
+"""Vectors kept in sight while searching; recall@10 is .991 at 1,000,000."""
+STEP = 30
+"""A step through the graph (2.9 µs) costs as much as it takes to look at this many vectors here and there."""
+SPARSE = 500
+"""Where fewer than one in so many are allowed, decoding these (1 µs) is quicker than asking of all (1.5 ns)."""
+_CHUNK = 50_000
+_MAPPED = faiss.IO_FLAG_MMAP_IFC if sys.platform == "linux" else 0  # faiss can map nowhere else but on Windows
+
+_NO_ROWS: Rows = np.empty(0, dtype=np.int64)
+_NO_SCORES: Scores = np.empty(0, dtype=np.float32)
+
 
 def write_vectors(path: Path, vectors: Matrix) -> None:
-    """Unit vectors as an exact fp16 index; row numbers are positions in `vectors`."""
+    """Unit vectors, exact but for being rounded to half floats."""
     index = faiss.IndexScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
-    index.train(vectors)
-    index.add(vectors)
+    _fill(index, vectors)
     faiss.write_index(index, str(path))
 
 
-GRAPH_FROM = 1 << 40
+def write_graph(path: Path, vectors: Matrix) -> None:
+    """Links between the neighbours among `vectors`, which `write_vectors` stores. Takes all cores: 4 minutes of one
+    for each million.
+    """
+    faiss.omp_set_num_threads(os.cpu_count() or 1)
+    fp16 = faiss.ScalarQuantizer.QT_fp16
+    index = faiss.IndexHNSWSQ(vectors.shape[1], fp16, LINKS, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = BUILD_BREADTH
+    _fill(index, vectors)
+    faiss.write_index(index, str(path), faiss.IO_FLAG_SKIP_STORAGE)
+
+
+def _fill(index: faiss.Index, vectors: Matrix) -> None:
+    """Adds in pieces, so that `vectors` may be mapped, of any float type, and larger than the memory."""
+    index.train(np.empty((0, index.d), dtype=np.float32))
+    for at in range(0, len(vectors), _CHUNK):
+        index.add(np.ascontiguousarray(vectors[at : at + _CHUNK], dtype=np.float32))
 
 
 @dataclass(frozen=True, slots=True)
 class VectorFiles:
-    """Of one segment."""
+    """What `write_vectors` and, for a large segment, `write_graph` wrote of one segment."""
 
     vectors: Path
-    graph: Path | None
+    graph: Path | None = None
 
 
-def write_graph(path: Path, vectors: Matrix) -> None:
-    raise NotImplementedError
+class _Segment:
+    """The vectors of one segment; rows count from its first, which is at the position `start`."""
+
+    def __init__(self, files: VectorFiles, start: int, dead: Rows) -> None:
+        self.start = start
+        self.flat = _read(files.vectors)
+        self._graph: faiss.IndexHNSW | None = None
+        if files.graph is not None:
+            graph = _read(files.graph)
+            if not isinstance(graph, faiss.IndexHNSW) or (graph.ntotal, graph.d) != (len(self), self.flat.d):
+                raise SnapshotError(f"{files.graph} does not belong to {files.vectors}")
+            graph.storage, graph.own_fields = self.flat, False
+            self._graph = graph
+        self._live: NDArray[np.bool_] | None = None
+        if len(dead := self.rows(dead)):
+            self._live = np.ones(len(self), dtype=np.bool_)
+            self._live[dead] = False
+
+    def __len__(self) -> int:
+        return self.flat.ntotal
+
+    def rows(self, positions: Rows) -> Rows:
+        """Those of ascending positions that lie in here."""
+        first, last = np.searchsorted(positions, (self.start, self.start + len(self)))
+        return positions[first:last] - self.start
+
+    def search(self, query: Matrix, limit: int, allowed: Rows | None) -> tuple[Rows, Scores]:
+        """Up to `limit` of the allowed that live, and their cosines; in any order."""
+        if allowed is not None and len(allowed) * SPARSE < len(self):
+            rows = allowed if self._live is None else allowed[self._live[allowed]]
+            return _best(rows, np.vecdot(self.flat.reconstruct_batch(rows), query), limit)
+        wanted = self._live if allowed is None else self._living(allowed)
+        count = len(self) if wanted is None else int(np.count_nonzero(wanted))
+        limit = min(limit, count)
+        if limit == 0:
+            return _NO_ROWS, _NO_SCORES
+        # The selector keeps only a pointer to the bitmap, which must live until the search is done.
+        bitmap = None if wanted is None else np.packbits(wanted, bitorder="little")
+        selector = None if bitmap is None else faiss.IDSelectorBitmap(bitmap.size, faiss.swig_ptr(bitmap))
+        # The fewer are wanted, the more the graph must keep in sight to have `limit` of them among it.
+        breadth = max(BREADTH, limit) * len(self) // count
+        if self._graph is not None and count > STEP * breadth:
+            parameters = faiss.SearchParametersHNSW(efSearch=breadth, sel=selector)
+            scores, rows = self._graph.search(query.reshape(1, -1), limit, params=parameters)
+            if rows[0, -1] >= 0:  # else those wanted lie far from the query
+                return rows[0], scores[0]
+        parameters = faiss.SearchParameters(sel=selector) if selector else None
+        scores, rows = self.flat.search(query.reshape(1, -1), limit, params=parameters)
+        return rows[0], scores[0]
+
+    def _living(self, allowed: Rows) -> NDArray[np.bool_]:
+        """For each row, whether it is allowed and lives."""
+        wanted = np.zeros(len(self), dtype=np.bool_)
+        wanted[allowed] = True
+        return wanted if self._live is None else wanted & self._live
 
 
 class DenseIndex:
-    """TEMPORARY multi-segment wrapper, being replaced."""
+    """Segments, one after another: a position counts through them all. Safe to search from several threads at once."""
 
-    def __init__(self, segments, dimension, dead=np.empty(0, np.int64)) -> None:
-        self._parts = [_Flat(files.vectors) for files in segments]
-        self._offsets = np.cumsum([0, *(len(p) for p in self._parts)])
-        self.dimension = dimension
-        self._dead = dead
-
-    def __len__(self) -> int:
-        return int(self._offsets[-1])
-
-    def search(self, query, limit, allowed=None):
-        if len(self._dead) and allowed is None:
-            allowed = np.setdiff1d(np.arange(len(self)), self._dead)
-        rows, scores = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
-        for part, offset in zip(self._parts, self._offsets[:-1], strict=True):
-            mine = None if allowed is None else allowed[(allowed >= offset) & (allowed < offset + len(part))] - offset
-            r, s = part.search(query, limit, mine)
-            rows.append(r + offset)
-            scores.append(s)
-        r, s = np.concatenate(rows), np.concatenate(scores)
-        order = np.argsort(-s, kind="stable")[:limit]
-        return r[order], s[order]
-
-    def vectors(self, rows):
-        out = np.empty((len(rows), self.dimension), np.float32)
-        which = np.searchsorted(self._offsets, rows, side="right") - 1
-        for i, part in enumerate(self._parts):
-            here = which == i
-            if here.any():
-                out[here] = part.vectors(rows[here] - self._offsets[i])
-        return out
-
-
-class _Flat:
-    """Reads what `write_vectors` wrote. Safe to search from several threads at once."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            self._index = faiss.read_index(str(path))
-        except RuntimeError as error:
-            raise SnapshotError(f"{path} is not an index that faiss reads") from error
-        faiss.omp_set_num_threads(1)  # concurrency comes from requests; two threads made one query slower
+    def __init__(self, segments: Sequence[VectorFiles] | Path, dead: Rows = _NO_ROWS) -> None:
+        """`dead` are ascending positions that no search finds."""
+        if isinstance(segments, Path):
+            segments = [VectorFiles(segments)]
+        self._segments: list[_Segment] = []
+        for files in segments:
+            self._segments.append(_Segment(files, len(self), dead))
 
     def __len__(self) -> int:
-        return self._index.ntotal
+        return self._segments[-1].start + len(self._segments[-1]) if self._segments else 0
 
     @property
     def dimension(self) -> int:
-        """Length of a vector."""
-        return self._index.d
+        """Length of a vector; 0 where there is no segment."""
+        return self._segments[0].flat.d if self._segments else 0
 
     def search(self, query: Matrix, limit: int, allowed: Rows | None = None) -> tuple[Rows, Scores]:
-        """Up to `limit` rows and their cosines, best first; only `allowed` rows where given, and none is missed."""
-        parameters = None
-        if allowed is not None:
-            bitmap = np.zeros(-(-len(self) // 8), dtype=np.uint8)
-            np.bitwise_or.at(bitmap, allowed >> 3, np.left_shift(1, allowed & 7).astype(np.uint8))
-            # The selector keeps only a pointer to the bitmap, which must live until the search is done.
-            selector = faiss.IDSelectorBitmap(bitmap.size, faiss.swig_ptr(bitmap))
-            parameters = faiss.SearchParameters(sel=selector)
-        limit = min(limit, len(self) if allowed is None else len(allowed))
-        if limit == 0:
-            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
-        scores, rows = self._index.search(query.reshape(1, -1), limit, params=parameters)
-        found = rows[0] >= 0
-        return rows[0][found], scores[0][found]
+        """Up to `limit` positions and their cosines, best first; only `allowed` ones (ascending) where given.
 
-    def vectors(self, rows: Rows) -> Matrix:
-        """The stored vectors of some rows, decoded to float32."""
-        return self._index.reconstruct_batch(rows)
+        Equal scores come in order of position. Exact but where a graph is followed: recall@10 is .98 at least, under
+        any filter.
+        """
+        faiss.omp_set_num_threads(1)  # holds for one thread; concurrency comes from requests, two made a query slower
+        positions, cosines = [_NO_ROWS], [_NO_SCORES]
+        for segment in self._segments:
+            rows, scores = segment.search(query, limit, None if allowed is None else segment.rows(allowed))
+            positions.append(rows + segment.start)
+            cosines.append(scores)
+        return _best(np.concatenate(positions), np.concatenate(cosines), limit)
+
+    def vectors(self, positions: Rows) -> Matrix:
+        """The stored vectors of some positions, decoded to float32."""
+        vectors = np.empty((len(positions), self.dimension), dtype=np.float32)
+        for segment in self._segments:
+            here = (positions >= segment.start) & (positions < segment.start + len(segment))
+            if here.any():
+                vectors[here] = segment.flat.reconstruct_batch(positions[here] - segment.start)
+        return vectors
+
+
+def _best(rows: Rows, scores: Scores, limit: int) -> tuple[Rows, Scores]:
+    order = np.lexsort((rows, -scores))[:limit]
+    return rows[order], scores[order]
+
+
+def _read(path: Path) -> faiss.Index:
+    try:
+        return faiss.read_index(str(path), _MAPPED)
+    except RuntimeError as error:
+        raise SnapshotError(f"{path} is not an index that faiss reads") from error

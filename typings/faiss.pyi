@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 METRIC_INNER_PRODUCT: int
+IO_FLAG_MMAP_IFC: int
+IO_FLAG_SKIP_STORAGE: int
 
 class ScalarQuantizer:
     QT_fp16: int
@@ -12,7 +14,10 @@ class IDSelectorBitmap:
     def __init__(self, n: int, bitmap: Any) -> None: ...
 
 class SearchParameters:
-    def __init__(self, *, sel: IDSelectorBitmap) -> None: ...
+    def __init__(self, *, sel: IDSelectorBitmap | None = ...) -> None: ...
+
+class SearchParametersHNSW(SearchParameters):
+    def __init__(self, *, sel: IDSelectorBitmap | None = ..., efSearch: int = ...) -> None: ...
 
 class Index:
     ntotal: int
@@ -27,7 +32,18 @@ class Index:
 class IndexScalarQuantizer(Index):
     def __init__(self, d: int, qtype: int, metric: int) -> None: ...
 
-def read_index(path: str) -> Index: ...
-def write_index(index: Index, path: str) -> None: ...
+class HNSW:
+    efConstruction: int
+
+class IndexHNSW(Index):
+    hnsw: HNSW
+    storage: Index
+    own_fields: bool
+
+class IndexHNSWSQ(IndexHNSW):
+    def __init__(self, d: int, qtype: int, M: int, metric: int) -> None: ...
+
+def read_index(path: str, io_flags: int = ...) -> Index: ...
+def write_index(index: Index, path: str, io_flags: int = ...) -> None: ...
 def omp_set_num_threads(n: int) -> None: ...
 def swig_ptr(array: NDArray[Any]) -> Any: ...
