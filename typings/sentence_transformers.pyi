@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -6,6 +6,9 @@ from numpy.typing import NDArray
 
 class SentenceTransformer:
     tokenizer: Any
+    device: Any
+    def named_parameters(self) -> Iterator[tuple[str, Any]]: ...
+    def bfloat16(self) -> SentenceTransformer: ...
     def __init__(self, model_name_or_path: str) -> None: ...
     def get_embedding_dimension(self) -> int | None: ...
     def get_max_seq_length(self) -> int | None: ...
@@ -13,6 +16,7 @@ class SentenceTransformer:
         self,
         sentences: Sequence[str],
         *,
+        batch_size: int = ...,
         output_value: str | None = ...,
         normalize_embeddings: bool = ...,
         show_progress_bar: bool = ...,
