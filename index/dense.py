@@ -135,21 +135,15 @@ class _Segment:
 class DenseIndex:
     """Segments, one after another: a position counts through them all. Safe to search from several threads at once."""
 
-    def __init__(self, segments: Sequence[VectorFiles] | Path, dead: Rows = _NO_ROWS) -> None:
+    def __init__(self, segments: Sequence[VectorFiles], dimension: int, dead: Rows = _NO_ROWS) -> None:
         """`dead` are ascending positions that no search finds."""
-        if isinstance(segments, Path):
-            segments = [VectorFiles(segments)]
+        self.dimension = dimension
         self._segments: list[_Segment] = []
         for files in segments:
             self._segments.append(_Segment(files, len(self), dead))
 
     def __len__(self) -> int:
         return self._segments[-1].start + len(self._segments[-1]) if self._segments else 0
-
-    @property
-    def dimension(self) -> int:
-        """Length of a vector; 0 where there is no segment."""
-        return self._segments[0].flat.d if self._segments else 0
 
     def search(self, query: Matrix, limit: int, allowed: Rows | None = None) -> tuple[Rows, Scores]:
         """Up to `limit` positions and their cosines, best first; only `allowed` ones (ascending) where given.

@@ -24,7 +24,7 @@ def vectors() -> Matrix:
 def dense(vectors: Matrix, tmp_path_factory: pytest.TempPathFactory) -> DenseIndex:
     path = tmp_path_factory.mktemp("dense") / "vectors.faiss"
     write_vectors(path, vectors)
-    return DenseIndex([VectorFiles(path)])
+    return DenseIndex([VectorFiles(path)], DIMENSION)
 
 
 def query(seed: int = 1) -> Matrix:
@@ -43,7 +43,7 @@ def test_vectors_taken_over_from_one_index_to_the_next_stay_the_same(dense: Dens
     stored = dense.vectors(np.arange(COUNT))
     for name in ("second", "third"):
         write_vectors(tmp_path / name, stored)
-        stored = DenseIndex([VectorFiles(tmp_path / name)]).vectors(np.arange(COUNT))
+        stored = DenseIndex([VectorFiles(tmp_path / name)], DIMENSION).vectors(np.arange(COUNT))
     assert np.array_equal(stored, dense.vectors(np.arange(COUNT)))
     assert (tmp_path / "second").read_bytes() == (tmp_path / "third").read_bytes()
 
@@ -72,7 +72,7 @@ positions = st.sets(st.integers(0, COUNT - 1)).map(lambda chosen: np.asarray(sor
 def test_segments_are_searched_as_one_without_the_dead(
     dense: DenseIndex, segments: list[VectorFiles], dead: Rows, allowed: Rows | None, limit: int
 ) -> None:
-    split = DenseIndex(segments, dead)
+    split = DenseIndex(segments, DIMENSION, dead)
     living = np.setdiff1d(np.arange(COUNT) if allowed is None else allowed, dead)
     found, scores = split.search(query(), limit, allowed)
     expected = dense.search(query(), limit, living)
@@ -81,24 +81,24 @@ def test_segments_are_searched_as_one_without_the_dead(
 
 
 def test_positions_run_on_through_the_segments(dense: DenseIndex, segments: list[VectorFiles]) -> None:
-    split = DenseIndex(segments)
+    split = DenseIndex(segments, DIMENSION)
     assert (len(split), split.dimension) == (COUNT, DIMENSION)
     chosen = np.random.default_rng(3).permutation(COUNT)
     assert np.array_equal(split.vectors(chosen), dense.vectors(chosen))
 
 
 def test_no_segments() -> None:
-    none = DenseIndex([])
-    assert (len(none), none.dimension) == (0, 0)
+    none = DenseIndex([], DIMENSION)
+    assert (len(none), none.dimension) == (0, DIMENSION)
     rows, scores = none.search(query(), 5)
     assert (rows.tolist(), scores.tolist()) == ([], [])
-    assert none.vectors(np.empty(0, np.int64)).shape == (0, 0)
+    assert none.vectors(np.empty(0, np.int64)).shape == (0, DIMENSION)
 
 
 def test_equal_scores_come_in_order_of_position(vectors: Matrix, tmp_path: Path) -> None:
     for name in ("first", "second"):
         write_vectors(tmp_path / name, np.repeat(vectors[:2], 3, axis=0))
-    twice = DenseIndex([VectorFiles(tmp_path / "first"), VectorFiles(tmp_path / "second")])
+    twice = DenseIndex([VectorFiles(tmp_path / "first"), VectorFiles(tmp_path / "second")], DIMENSION)
     assert twice.search(vectors[1], 12)[0].tolist() == [3, 4, 5, 9, 10, 11, 0, 1, 2, 6, 7, 8]
 
 
@@ -120,7 +120,7 @@ def test_nothing_asked_for_and_nothing_there(dense: DenseIndex, tmp_path: Path) 
     assert dense.search(query(), 0)[0].tolist() == []
     assert dense.search(query(), 5, np.empty(0, np.int64))[0].tolist() == []
     write_vectors(tmp_path / "none", np.empty((0, DIMENSION), np.float32))
-    none = DenseIndex([VectorFiles(tmp_path / "none")])
+    none = DenseIndex([VectorFiles(tmp_path / "none")], DIMENSION)
     assert (len(none), none.dimension) == (0, DIMENSION)
     rows, scores = none.search(query(), 5)
     assert (rows.tolist(), scores.tolist()) == ([], [])
@@ -170,7 +170,7 @@ ALL = np.arange(LARGE)
 def test_a_graph_finds_the_nearest_under_any_filter(
     clustered: Matrix, large: VectorFiles, allowed: Rows | None, dead: Rows, limit: int
 ) -> None:
-    dense = DenseIndex([large], dead)
+    dense = DenseIndex([large], DIMENSION, dead)
     living = np.setdiff1d(ALL if allowed is None else allowed, dead)
     found = 0
     for near in range(0, LARGE, LARGE // 20):
@@ -187,13 +187,13 @@ def test_a_graph_finds_the_nearest_under_any_filter(
 
 
 def test_more_than_a_graph_keeps_in_sight(large: VectorFiles) -> None:
-    assert sorted(DenseIndex([large]).search(query(), LARGE)[0].tolist()) == ALL.tolist()
+    assert sorted(DenseIndex([large], DIMENSION).search(query(), LARGE)[0].tolist()) == ALL.tolist()
 
 
 def test_segments_with_and_without_a_graph(clustered: Matrix, large: VectorFiles, segments: list[VectorFiles]) -> None:
-    both = DenseIndex([segments[0], large, *segments[1:]], dead=np.asarray([3, 120]))
+    both = DenseIndex([segments[0], large, *segments[1:]], DIMENSION, np.asarray([3, 120]))
     assert len(both) == COUNT + LARGE
-    assert np.array_equal(both.vectors(np.asarray([121])), DenseIndex([large]).vectors(np.asarray([1])))
+    assert np.array_equal(both.vectors(np.asarray([121])), DenseIndex([large], DIMENSION).vectors(np.asarray([1])))
     assert both.search(both.vectors(np.asarray([121]))[0], 1)[0].tolist() == [121]
     last = both.vectors(np.asarray([COUNT + LARGE - 1]))[0]
     assert both.search(last, 1)[0].tolist() == [COUNT + LARGE - 1]
@@ -202,9 +202,9 @@ def test_segments_with_and_without_a_graph(clustered: Matrix, large: VectorFiles
 
 def test_a_graph_of_other_vectors_is_refused(large: VectorFiles, segments: list[VectorFiles]) -> None:
     with pytest.raises(SnapshotError, match="graph does not belong to"):
-        DenseIndex([VectorFiles(segments[0].vectors, large.graph)])
+        DenseIndex([VectorFiles(segments[0].vectors, large.graph)], DIMENSION)
     with pytest.raises(SnapshotError, match="vectors does not belong to"):
-        DenseIndex([VectorFiles(large.vectors, large.vectors)])
+        DenseIndex([VectorFiles(large.vectors, large.vectors)], DIMENSION)
 
 
 @pytest.mark.parametrize("keep", [0, 3, 40, 5000, -1])
@@ -212,7 +212,7 @@ def test_a_damaged_graph_is_refused(large: VectorFiles, tmp_path: Path, keep: in
     assert large.graph is not None
     (tmp_path / "graph").write_bytes(large.graph.read_bytes()[:keep])
     with pytest.raises(SnapshotError, match="graph is not an index that faiss reads"):
-        DenseIndex([VectorFiles(large.vectors, tmp_path / "graph")])
+        DenseIndex([VectorFiles(large.vectors, tmp_path / "graph")], DIMENSION)
 
 
 def test_many_threads_find_the_same(dense: DenseIndex) -> None:
@@ -229,12 +229,12 @@ def test_a_damaged_file_is_refused(vectors: Matrix, tmp_path: Path, keep: int) -
     write_vectors(path, vectors)
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(SnapshotError, match=r"vectors\.faiss is not an index that faiss reads"):
-        DenseIndex([VectorFiles(path)])
+        DenseIndex([VectorFiles(path)], DIMENSION)
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("No vectors here. " * 100)
     with pytest.raises(SnapshotError, match="notes is not an index"):
-        DenseIndex([VectorFiles(tmp_path / "notes")])
+        DenseIndex([VectorFiles(tmp_path / "notes")], DIMENSION)
     with pytest.raises(SnapshotError, match="missing is not an index"):
-        DenseIndex([VectorFiles(tmp_path / "missing")])
+        DenseIndex([VectorFiles(tmp_path / "missing")], DIMENSION)
