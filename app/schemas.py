@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from ingest.links import deep_link
-from ingest.model import Attribution, Kind, Turn, format_timestamp
+from ingest.model import Attribution, Kind, Source, Turn, format_timestamp
 
 if TYPE_CHECKING:  # faiss and all that come with them are of no use to `--help`
     from index.search import Hit
@@ -264,19 +264,28 @@ def list_sources(store: Store) -> list[ListedSource]:
     speaking: dict[str, list[str]] = {}
     for speaker, source_id, _ in store.speaker_counts():
         speaking.setdefault(source_id, []).append(speaker)
-    return [
-        ListedSource(
-            id=source.id,
-            title=source.title,
-            kind=source.kind,
-            url=source.url,
-            date=source.date,
-            speakers=speaking.get(source.id, []),
-            turns=counts[source.id][0],
-            passages=counts[source.id][1],
-        )
-        for source in store.sources()
-    ]
+    return [_listed(source, speaking.get(source.id, []), counts[source.id]) for source in store.sources()]
+
+
+def list_source(store: Store, source_id: str) -> ListedSource | None:
+    """One document as `list_sources` lists it."""
+    source = store.source(source_id)
+    if source is None:
+        return None
+    return _listed(source, [speaker.name for speaker in store.speakers(source_id)], store.source_counts()[source_id])
+
+
+def _listed(source: Source, speakers: list[str], counts: tuple[int, int]) -> ListedSource:
+    return ListedSource(
+        id=source.id,
+        title=source.title,
+        kind=source.kind,
+        url=source.url,
+        date=source.date,
+        speakers=speakers,
+        turns=counts[0],
+        passages=counts[1],
+    )
 
 
 def list_speakers(store: Store) -> list[SpeakerOut]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from app.errors import UnknownFilterError
 from app.problems import FieldError
-from app.schemas import SourceResponse, list_sources, turns_out
+from app.schemas import SourceResponse, list_source, turns_out
 from index.store import Store
 from ingest.model import Turn
 
@@ -33,7 +33,7 @@ def read_window(
         raise FieldError("end", "must not be before start")
     if first is not None and last is not None and last < first:
         raise FieldError("last", "must not be before first")
-    listed = next((each for each in list_sources(store) if each.id == source_id), None)
+    listed = list_source(store, source_id)
     if listed is None:
         raise UnknownFilterError("source", f"there is no source {source_id!r}")
     turns = store.turns(source_id, first or 0, last)

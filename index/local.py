@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +110,10 @@ class LocalStore:
         return Speakers(speaker for speaker in self._speakers if speaker.name in spoken)
 
     def speaker_counts(self) -> Sequence[tuple[str, str, int]]:
+        return self._speaker_counts
+
+    @cached_property
+    def _speaker_counts(self) -> Sequence[tuple[str, str, int]]:
         return sorted(
             (speaker, source_id, count)
             for source_id, entry in self.entries.items()
