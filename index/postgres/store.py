@@ -29,7 +29,7 @@ from ingest.model import Passage, Source, Turn
 from ingest.speakers import Speaker, Speakers
 
 EXACT = 10_000
-"""Where a scope has no more passages than this, each is compared with the query; else the graph is asked."""
+"""To compare a query with so many passages takes about as long as the graph does to find the nearest."""
 MOST_POSTINGS = 2_000_000
 """Rare terms first, no further lists are read after so many postings: three bytes of each cross the network."""
 
@@ -87,8 +87,9 @@ class PostgresStore:
     Sources and speakers are those of the generation; passages and turns are found as they are at the moment.
     """
 
-    def __init__(self, database: Database, known: _Known) -> None:
+    def __init__(self, database: Database, known: _Known, exact: int) -> None:
         self._database = database
+        self._exact = exact
         self._numbered = dict(known.records)
         self._records = {r.source.id: r for r in sorted(known.records.values(), key=lambda r: r.source.id)}
         self._speakers = known.speakers
@@ -99,7 +100,7 @@ class PostgresStore:
 
     def newer(self) -> PostgresStore:
         known = self._database.read(lambda connection: _load(connection, self._numbered))
-        return PostgresStore(self._database.share(), known)
+        return PostgresStore(self._database.share(), known, self._exact)
 
     def damage(self) -> Sequence[str]:
         return []  # PostgreSQL has checksums of its own
@@ -166,7 +167,7 @@ class PostgresStore:
             "most": MOST_POSTINGS,
             "vector": HalfVector(vector),
             "limit": limit,
-            "exact": EXACT,
+            "exact": self._exact,
             "source": scope.source_id,
             "speakers": list(scope.speakers),
             "favoured": list(favoured),
@@ -174,7 +175,7 @@ class PostgresStore:
         with connection.pipeline():
             connection.execute(_BEGIN)
             listed = connection.execute(_lists(scope), values, binary=True)
-            near = connection.execute(_near(scope, len(self)), values, binary=True)
+            near = connection.execute(_near(scope, graph=len(self) > self._exact), values, binary=True)
             said = connection.execute(_allowed(scope), values, binary=True) if scope.speakers else None
             lists = listed.fetchall()
             passages, tokens = lists[0][4:] if lists else (0, 0)
@@ -219,16 +220,17 @@ class PostgresStore:
         return self._numbered | _records(connection, newer) if newer else self._numbered
 
 
-def open_postgres(url: str, replica_url: str | None = None) -> PostgresStore:
+def open_postgres(url: str, replica_url: str | None = None, *, exact: int = EXACT) -> PostgresStore:
     """The store as it is now; where there is a replica, that is read from while it answers.
 
-    Raises NoSnapshotError where nothing was ingested, SnapshotError where the tables are not this program's, and
+    In a scope of up to `exact` passages each is compared with the query; in a larger one the graph is asked. Raises NoSnapshotError where nothing was ingested, SnapshotError where the tables are not this program's, and
     StoreError where no server can be reached.
     """
-    connect_to_any(*filter(None, (replica_url, url))).close()  # a pool would only wait, and not say why
+    with connect_to_any(*filter(None, (replica_url, url))) as connection:  # a pool would only wait, and not say why
+        check(connection)
     database = Database(url, replica_url)
     try:
-        return PostgresStore(database, database.read(lambda connection: _load(connection, {})))
+        return PostgresStore(database, database.read(lambda connection: _load(connection, {})), exact)
     except Exception:
         database.close()
         raise
@@ -288,10 +290,10 @@ def _allowed(scope: Scope) -> LiteralString:
     return _SAID if scope.source_id is None else f"{_SAID} AND {_OF_SOURCE}"
 
 
-def _near(scope: Scope, passages: int) -> LiteralString:
+def _near(scope: Scope, *, graph: bool) -> LiteralString:
     """The query for the nearest vectors: through the graph where there are many to compare, else one by one."""
     if not scope:
-        return f"{_COSINES} {_BY_EACH if passages <= EXACT else _BY_GRAPH}"
+        return f"{_COSINES} {_BY_GRAPH if graph else _BY_EACH}"
     if not scope.speakers:
         return f"{_COSINES} WHERE {_OF_SOURCE} {_BY_EACH}"
     if scope.source_id is not None:
