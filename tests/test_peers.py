@@ -25,8 +25,8 @@ def transcript(tmp_path: Path) -> Transcript:
 
 
 def measured(ms: float, recalled: float) -> Measured:
-    asked = Asked([ms], recalled)
-    return Measured(100, 10.0, 200.0, 1.0, 200.0, asked, asked, 0)
+    asked = Asked([ms], recalled, 0, 200.0)
+    return Measured(100, 10.0, 200.0, 1.0, asked, asked)
 
 
 class TestTranscript:
@@ -64,7 +64,7 @@ def test_recall_is_the_mean_over_questions_with_an_answer(transcript: Transcript
 
 
 def test_percentiles_are_nearest_ranks() -> None:
-    asked = Asked([float(ms) for ms in range(1, 303)], 0.0)
+    asked = Asked([float(ms) for ms in range(1, 303)], 0.0, 0, 0.0)
     assert (asked.percentile(0.5), asked.percentile(0.99)) == (151, 299)
 
 

@@ -46,7 +46,7 @@ ROWS = (
     Row("search of one meeting, p50, ms", lambda m, _: m.within and m.within.percentile(0.5), ".1f", min),
     Row("search of one meeting, p99, ms", lambda m, _: m.within and m.within.percentile(0.99), ".1f", min),
     Row("most memory while ingesting, MB", lambda m, _: m.ingest_mb, ",.0f", min),
-    Row("most memory while searching, MB", lambda m, _: m.search_mb, ",.0f", min),
+    Row("most memory while searching, MB", lambda m, _: max(each.peak_mb for each in m.searches), ",.0f", min),
     Row("start of the process to the first answer, s", lambda m, _: m.start_seconds, ".2f", min),
     Row("recall@1000 words, one meeting", lambda m, _: m.within and m.within.recall, ".3f", max),
     Row("recall@1000 words, all meetings", lambda m, _: m.everywhere.recall, ".3f", max),
@@ -93,7 +93,9 @@ def report(measured: Mapping[Tool, Measured], questions: Questions, load: float)
     hybrids = own | {tool: m for tool, m in peers.items() if tool.hybrid}
     versions = ", ".join(dict.fromkeys(f"{tool.title.split(' hybrid')[0]} {tool.version}" for tool in measured))
     answerable = sum(query["answerable"] for query in questions.queries)
-    lost = ", ".join(f"{tool.title} {m.lost}" for tool, m in measured.items() if m.lost)
+    lost = ", ".join(
+        f"{tool.title} {n}" for tool, m in measured.items() if (n := sum(each.lost for each in m.searches))
+    )
     parts = [
         "# On Record and its peers",
         f"`python -m benchmarks.peers QUESTIONS_DIR`, {date.today()}, {os.cpu_count()} cores of {processor()}, load "
@@ -149,10 +151,10 @@ def main() -> None:
         scoring = runpy.run_path(str(args.questions_dir / "score.py"), run_name="score")
         questions = Questions(args.questions_dir, Path(folder, "texts"), scoring, args.questions)
         for number, (tool, python) in enumerate(zip(tools, pythons, strict=True)):
-            print(f"{tool.title} ...", file=sys.stderr)
             own = Path(folder, str(number))
             own.mkdir()
-            measured[tool] = questions.measure(tool, python, own)
+            measured[tool] = m = questions.measure(tool, python, own)
+            print(f"{tool.title}: {m.ingest_seconds:.0f} s, {m.everywhere.recall:.3f}", file=sys.stderr)
     text = report(measured, questions, load)
     if args.write:
         RESULTS.write_text(text, "utf-8")

@@ -21,6 +21,8 @@ from typing import Any
 HERE = Path(__file__).parent
 DEPTH = 30
 STARTS = 5
+FIRST = "What was said first?"
+"""Asked before anything is measured: a tool may know the vector of a question that it was asked before."""
 TORCH = "torch==2.13.0"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HAYSTACK_TELEMETRY_ENABLED": "False"}
 
@@ -61,10 +63,16 @@ PEERS = (
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """All questions in one scope, one after another: milliseconds a question in order of size, and the recall."""
+    """All questions in one scope, one after another, in a process of their own.
+
+    `ms` are in order of size, one for each question, though it be asked of two meetings. `lost` counts passages, over
+    all questions, whose text is not in the meeting as it was given.
+    """
 
     ms: Sequence[float]
     recall: float
+    lost: int
+    peak_mb: float
 
     def percentile(self, share: float) -> float:
         """The nearest rank."""
@@ -73,16 +81,18 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """`lost` counts passages, over all questions, whose text is not in the meeting as it was given."""
+    """`within` is null where the tool cannot search one meeting alone."""
 
     passages: int
     ingest_seconds: float
     ingest_mb: float
     start_seconds: float
-    search_mb: float
     everywhere: Asked
     within: Asked | None
-    lost: int
+
+    @property
+    def searches(self) -> list[Asked]:
+        return [asked for asked in (self.everywhere, self.within) if asked]
 
 
 class Transcript:
@@ -214,35 +224,37 @@ class Questions:
 
         with start("ingest") as process:
             ingested = process.answer()
-        first = self.queries[0]["question"]
         starts: list[float] = []
         for _ in range(STARTS):
             began = time.perf_counter()
             with start("search") as process:
-                process.ask(first, None)
+                process.ask(FIRST, None)
                 starts.append(time.perf_counter() - began)
-        lost = 0
-
-        def ask_all(process: Process, within: bool) -> Asked:
-            nonlocal lost
-            given = [process.ask(q["question"], q["source"] if within else None) for q in self.queries]
-            answers = [each["found"] for each in given]
-            lost += sum(passage_of(found, self.transcripts) is None for found in chain(*answers))
-            recalled = recall(answers, self.queries, self.transcripts, self._meetings, self._score)
-            return Asked(sorted(each["ms"] for each in given), recalled)
-
         with start("search") as process:
-            process.ask(first, None)
-            everywhere = ask_all(process, within=False)
-            within = ask_all(process, within=True) if tool.filters else None
-            search_mb = process.ask(first, None)["peak_mb"]
+            everywhere = self._ask_all(process, within=False)
+        within = None
+        if tool.filters:
+            with start("search") as process:
+                within = self._ask_all(process, within=True)
         return Measured(
             ingested["passages"],
             ingested["seconds"],
             ingested["peak_mb"],
             statistics.median(starts),
-            search_mb,
             everywhere,
             within,
-            lost,
+        )
+
+    def _ask_all(self, process: Process, within: bool) -> Asked:
+        process.ask(FIRST, None)
+        given = [process.ask(query["question"], query["source"] if within else None) for query in self.queries]
+        times: dict[str, float] = {}
+        for query, each in zip(self.queries, given, strict=True):
+            times.setdefault(query["question"], each["ms"])
+        answers = [each["found"] for each in given]
+        return Asked(
+            sorted(times.values()),
+            recall(answers, self.queries, self.transcripts, self._meetings, self._score),
+            sum(passage_of(found, self.transcripts) is None for found in chain(*answers)),
+            given[-1]["peak_mb"],
         )
