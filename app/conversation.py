@@ -8,13 +8,13 @@ import time
 from dataclasses import dataclass
 from sqlite3 import Connection
 
-from app.database import MEMORY, Database, Schema, storable
+from app.database import MEMORY, ROOM, Database, Schema, storable
 from app.errors import AnswerError
 
 KEPT_EXCHANGES = 20
 """Exchanges kept of a conversation, the last ones."""
 KEPT_CONVERSATIONS = 10_000
-"""Conversations kept, whoever owns them; those unused longest go first."""
+"""Conversations kept, whoever owns them, and up to ROOM more; those unused longest go first."""
 LONGEST_TEXT = 4000
 """Characters kept of a text."""
 MOST_SPEAKERS = 50
@@ -121,8 +121,9 @@ class Conversations:
             )
             self._file.delete(
                 "DELETE FROM conversation WHERE number IN"
-                " (SELECT number FROM conversation ORDER BY used DESC, number DESC LIMIT -1 OFFSET ?)",
-                (KEPT_CONVERSATIONS,),
+                " (SELECT number FROM conversation ORDER BY used DESC, number DESC LIMIT -1 OFFSET ?)"
+                " AND EXISTS (SELECT 1 FROM conversation LIMIT 1 OFFSET ?)",
+                (KEPT_CONVERSATIONS, KEPT_CONVERSATIONS + ROOM),
             )
 
     def close(self) -> None:

@@ -15,6 +15,9 @@ from typing import Any
 MEMORY = ":memory:"
 BUSY_SECONDS = 5.0
 """How long another process may hold the file."""
+ROOM = 100
+"""How many more entries than are kept there may be, before those are deleted together: each deletion is wiped, which
+waits for the disk, and a busy server would wait with every answer."""
 
 
 @dataclass(frozen=True, slots=True)

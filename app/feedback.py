@@ -15,13 +15,13 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from starlette.exceptions import HTTPException
 
 from app.answer import Answer
-from app.database import Database, Schema, storable
+from app.database import ROOM, Database, Schema, storable
 from app.errors import AnswerError
 from app.problems import problem_responses
 from app.schemas import CitationOut
 
 UNRATED_KEPT = 10_000
-"""Answers without feedback that are kept, the last ones."""
+"""Answers without feedback that are kept, the last ones, and up to ROOM more."""
 UNRATED_DAYS = 7.0
 """How long after an answer there may be feedback on it."""
 LONGEST_COMMENT = 2000
@@ -153,8 +153,9 @@ class Feedback:
         self._file.delete("DELETE FROM answer WHERE rated IS NULL AND given < ?", (now - UNRATED_DAYS * _DAY,))
         self._file.delete(
             "DELETE FROM answer WHERE number IN"
-            " (SELECT number FROM answer WHERE rated IS NULL ORDER BY given DESC LIMIT -1 OFFSET ?)",
-            (UNRATED_KEPT,),
+            " (SELECT number FROM answer WHERE rated IS NULL ORDER BY given DESC LIMIT -1 OFFSET ?)"
+            " AND EXISTS (SELECT 1 FROM answer WHERE rated IS NULL LIMIT 1 OFFSET ?)",
+            (UNRATED_KEPT, UNRATED_KEPT + ROOM),
         )
         if self._days:
             self._file.delete("DELETE FROM answer WHERE rated < ?", (now - self._days * _DAY,))

@@ -20,6 +20,7 @@ from app.conversation import (
     Conversations,
     Exchange,
 )
+from app.database import ROOM
 from app.errors import AnswerError
 
 HOUR = 3600
@@ -117,10 +118,11 @@ def test_the_conversation_unused_longest_makes_room(path: Path) -> None:
         kept.add("second", "o", exchange())
         age(path, 100)
         with closing(sqlite3.connect(path)) as db, db:
-            rows = ((os.urandom(32), os.urandom(32)) for _ in range(KEPT_CONVERSATIONS - 2))
+            rows = ((os.urandom(32), os.urandom(32)) for _ in range(KEPT_CONVERSATIONS + ROOM - 2))
             ((now,),) = db.execute("SELECT max(used) + 50 FROM conversation").fetchall()
             db.executemany(f"INSERT INTO conversation (owner, id, used) VALUES (?, ?, {now})", rows)
         kept.add("first", "o", exchange("again?"))
+        assert len(questions(kept, "second")) == 1
         kept.add("new", "o", exchange())
         assert questions(kept, "second") == []
         assert len(questions(kept, "first")) == 2

@@ -16,6 +16,7 @@ from app.answer import Answer
 from app.api import create_app
 from app.cases import NOT_NONE, NOT_THIS, eval_case
 from app.cli import main
+from app.database import ROOM
 from app.feedback import UNRATED_DAYS, UNRATED_KEPT, Feedback, FeedbackError, Rated
 from app.question_set import read_questions
 from app.settings import Settings
@@ -137,7 +138,7 @@ def test_an_answer_that_nobody_rates_is_forgotten(path: Path) -> None:
 
 def test_only_so_many_answers_wait_for_feedback(path: Path) -> None:
     with closing(Feedback(str(path), 365)) as feedback:
-        rated, oldest, second = (kept(feedback, number) for number in range(3))
+        rated, oldest, _ = (kept(feedback, number) for number in range(3))
         assert feedback.rate(rated, "up", None)
         with closing(sqlite3.connect(path)) as db, db:
             db.execute(
@@ -145,13 +146,16 @@ def test_only_so_many_answers_wait_for_feedback(path: Path) -> None:
                 " INSERT INTO answer SELECT NULL, 'answer ' || i, given, snapshot, question, understood, status, text,"
                 " citations, answerer, model, confidence, NULL, NULL, NULL, NULL FROM n JOIN answer a"
                 " WHERE a.id = 'answer 2'",
-                (UNRATED_KEPT + 1,),
+                (UNRATED_KEPT + ROOM,),
             )
+        assert feedback.rate(rated, "down", None)
+        assert oldest in {row["id"] for row in rows(path)}
+        newest = kept(feedback, UNRATED_KEPT + ROOM + 1)
         assert feedback.rate(rated, "down", None)
         left = {row["id"] for row in rows(path)}
         assert len(left) == UNRATED_KEPT + 1
         assert rated in left
-        assert second in left
+        assert newest in left
         assert oldest not in left
 
 
