@@ -3,7 +3,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from app.citations import Citation
 from app.errors import UnknownFilterError
 from app.settings import Settings
 from index.build import ingest
-from index.embed import Embedder
+from index.embed import Embedder, Matrix
 from index.search import Index
 from ingest.limits import Limits
 from ingest.model import Passage
@@ -327,3 +328,31 @@ def test_whoever_is_called_by_an_alias_or_a_role_is_named(sample: Index) -> None
         assert given.reading is not None
         assert given.reading.speaker == "Kayvon Beykpour"
     assert answer(sample, SURE, "What does Beykpour think of SpaceX?").reading is None
+
+
+class Counting:
+    """An embedder that counts the texts it is given."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.fingerprint, self.dimension, self.max_tokens = embedder.fingerprint, embedder.dimension, 254
+        self.count_tokens, self.embed_passage = embedder.count_tokens, embedder.embed_passage
+        self._embed = embedder.embed
+        self.texts: list[str] = []
+
+    def embed(self, texts: Sequence[str]) -> Matrix:
+        self.texts += texts
+        return self._embed(texts)
+
+
+@pytest.mark.parametrize(
+    "question", ["what did Beykpour say about OKRs?", "what is the product death cycle?", "quarterly sailing results"]
+)
+def test_a_question_is_embedded_once_however_often_it_is_searched_for(
+    sample_index: Path, embedder: Embedder, question: str
+) -> None:
+    counting = Counting(embedder)
+    with closing(Index.open(sample_index, counting)) as index:
+        answer(index, SURE, question)
+        assert len(counting.texts) == 1
+        answer(index, SURE, question)
+        assert len(counting.texts) == 1
