@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 from collections import Counter
@@ -33,22 +34,22 @@ class _Sentence:
 
 @dataclass(frozen=True, slots=True)
 class _Stretch:
-    """Sentences of one turn that nobody else's words come between."""
+    """Sentences of one turn that nobody else's words come between; `tokens` counts those of its label too."""
 
     turn: Turn
     sentences: tuple[_Sentence, ...]
     label_tokens: int
+    words: int
+    tokens: int
 
-    @property
-    def words(self) -> int:
-        return sum(sentence.words for sentence in self.sentences)
-
-    @property
-    def tokens(self) -> int:
-        return self.label_tokens + sum(sentence.tokens for sentence in self.sentences)
+    @classmethod
+    def of(cls, turn: Turn, sentences: tuple[_Sentence, ...], label_tokens: int) -> _Stretch:
+        words = sum(sentence.words for sentence in sentences)
+        tokens = label_tokens + sum(sentence.tokens for sentence in sentences)
+        return cls(turn, sentences, label_tokens, words, tokens)
 
     def part(self, first: int, last: int) -> _Stretch:
-        return _Stretch(self.turn, self.sentences[first:last], self.label_tokens)
+        return _Stretch.of(self.turn, self.sentences[first:last], self.label_tokens)
 
 
 def speaker_label(turn: Turn) -> str:
@@ -93,6 +94,7 @@ def build_passages(
 def _stretches(turns: Sequence[Turn], count_tokens: CountTokens, max_tokens: int) -> Iterator[_Stretch]:
     """The turns as they were spoken: one that a back-channel interrupted comes in parts, with it between them."""
     utterances = _cues_are_utterances(turns)
+    count_label = functools.cache(count_tokens)
     parts: list[tuple[int, int, int, int]] = []
     for index, turn in enumerate(turns):
         first = 0
@@ -103,7 +105,7 @@ def _stretches(turns: Sequence[Turn], count_tokens: CountTokens, max_tokens: int
                 first = i
     for _, index, begin, end in sorted(parts):
         turn = turns[index]
-        label_tokens = count_tokens(speaker_label(turn)) + count_tokens(turn.context)
+        label_tokens = count_label(speaker_label(turn)) + count_label(turn.context)
         room = max(max_tokens - label_tokens, 16)
         cuts = [cue.offset for cue in turn.cues if begin < cue.offset < end] if utterances else []
         sentences = tuple(
@@ -112,7 +114,7 @@ def _stretches(turns: Sequence[Turn], count_tokens: CountTokens, max_tokens: int
             for sentence in _sentences(index, turn, first, last, count_tokens, room)
         )
         if sentences:
-            yield _Stretch(turn, sentences, label_tokens)
+            yield _Stretch.of(turn, sentences, label_tokens)
 
 
 def _cues_are_utterances(turns: Sequence[Turn]) -> bool:
