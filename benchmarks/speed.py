@@ -2,10 +2,10 @@
 
     python benchmarks/speed.py TRANSCRIPTS_DIR [--runs 15]
 
-Prints the median wall time of `onrecord ask` from process start, on the sample corpus and over TRANSCRIPTS_DIR, next to
-a process that only loads the model and embeds one text; and the median time of a hybrid search over TRANSCRIPTS_DIR with
-everything loaded, next to the bare forward pass for the same query; and what an answer that a model writes takes beside
-the search and the model: prompt, reading, checks, citations. No question's vector is remembered from run to run.
+Prints the median wall time of `onrecord ask` from process start, on the sample corpus and over TRANSCRIPTS_DIR, next
+to a process that only loads the model and embeds one text; and the median time of a hybrid search over TRANSCRIPTS_DIR
+with everything loaded, next to the bare forward pass for the same query; and what an answer that a model writes takes
+beside the search and the model: prompt, reading, checks, citations. No question's vector is remembered between runs.
 """
 
 from __future__ import annotations
