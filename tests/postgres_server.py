@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -77,7 +78,8 @@ class PostgresServer:
         for process in processes:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        psutil.wait_procs(processes[1:])
+        while any(map(_lives, processes[1:])):
+            time.sleep(0.01)
         self._process.wait()
         self._process = None
         # The socket's lock and the shared memory's name what is no more.
@@ -90,7 +92,10 @@ class PostgresServer:
 
     def stop(self) -> None:
         """Ends it, and removes all that it has written."""
-        self.kill()
+        if self._process:
+            self._process.send_signal(signal.SIGQUIT)  # without ceremony, but its own processes with it
+            self._process.wait()
+            self._process = None
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def url(self, database: str = "postgres") -> str:
@@ -133,3 +138,11 @@ def _binaries(user: dict[str, object], folder: Path) -> Path:
             shutil.copytree(part, copy / part.relative_to(package.parent))
         package = copy / package.name
     return package / "pginstall/bin"
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Whether it still does anything; whose parent is gone may be left as a name for a while."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

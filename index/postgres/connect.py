@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 CONNECT_SECONDS = 5
 """Time for a connection to be made, or to become free."""
+REPLICA_SECONDS = 1
+"""The same for a replica, since the primary answers too."""
 READ_SECONDS = 10
 """Time for one statement of a search."""
 CONNECTIONS = 10
@@ -101,7 +103,7 @@ class Database:
     def __init__(self, url: str, replica_url: str | None = None, *, writing: bool = False) -> None:
         self._settings = (*_ALWAYS, *(_WRITING if writing else _READING))
         self._primary = self._pool(url)
-        self._replica = self._pool(replica_url) if replica_url else None
+        self._replica = self._pool(replica_url, REPLICA_SECONDS) if replica_url else None
         self._replica_from = 0.0
         self._users = 1
         self._lock = Lock()
@@ -110,19 +112,16 @@ class Database:
         """What `work` returns, from the replica where there is one that answers, else from the primary."""
         failure: Exception | None = None
         for pool in self._readers():
-            for _ in range(2):
-                try:
-                    with pool.connection() as connection:
-                        return work(connection)
-                except QueryCanceled as error:
-                    raise StoreError(f"{pool.name} took more than {READ_SECONDS} seconds") from error
-                except _TRANSIENT as error:
-                    failure = error
-                    pool.check()
-                except psycopg.Error as error:
-                    raise StoreError(f"{pool.name}: {reason(error)}") from error
-            if pool is self._replica:
-                self._replica_from = time.monotonic() + AVOIDED_SECONDS
+            try:
+                with pool.connection() as connection:
+                    return work(connection)
+            except QueryCanceled as error:
+                raise StoreError(f"{pool.name} took more than {READ_SECONDS} seconds") from error
+            except _TRANSIENT as error:
+                failure = error
+                self._lost(pool)
+            except psycopg.Error as error:
+                raise StoreError(f"{pool.name}: {reason(error)}") from error
         raise StoreError(f"{self._primary.name} does not answer: {failure and reason(failure)}") from failure
 
     def write(self, work: Callable[[Connection], T], seconds: float = REPEATED_SECONDS) -> T:
@@ -156,7 +155,7 @@ class Database:
         for pool in filter(None, (self._replica, self._primary)):
             pool.close()
 
-    def _pool(self, url: str) -> ConnectionPool[Connection]:
+    def _pool(self, url: str, seconds: float = CONNECT_SECONDS) -> ConnectionPool[Connection]:
         def configure(connection: Connection) -> None:
             _execute_all(connection, self._settings)
             register_vector(connection)
@@ -166,19 +165,25 @@ class Database:
             kwargs={"autocommit": True, "prepare_threshold": 0},
             min_size=1,
             max_size=CONNECTIONS,
-            timeout=CONNECT_SECONDS,
+            timeout=seconds,
             reconnect_timeout=CONNECT_SECONDS,  # later attempts are made when somebody asks
             configure=configure,
             name=address(url),
             open=True,
         )
 
-    def _readers(self) -> list[ConnectionPool[Connection]]:
-        if self._replica is None:
-            return [self._primary]
-        if time.monotonic() < self._replica_from:
-            return [self._primary, self._replica]
-        return [self._replica, self._primary]
+    def _readers(self) -> Generator[ConnectionPool[Connection]]:
+        """Which to ask, one after the other: a connection may have been lost since it was last used."""
+        if self._replica and time.monotonic() >= self._replica_from:
+            yield self._replica
+        yield self._primary
+        yield self._primary
+
+    def _lost(self, pool: ConnectionPool[Connection]) -> None:
+        """Replaces the connections that the pool has lost, in the background."""
+        if pool is self._replica:
+            self._replica_from = time.monotonic() + AVOIDED_SECONDS
+        pool.check()
 
 
 def _conninfo(url: str) -> str:

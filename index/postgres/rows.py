@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from ingest.speakers import Naming, Speaker
 PLACES = 20
 """Bits of a row that are a passage's place in its source; above them stands the source's number."""
 SOURCE = "number, id, root, path, digest, title, kind, url, date, people, warnings, naming, canonical, turns, passages"
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 TURN = "text, cues, attribution, heading, note"
 
 
@@ -107,8 +109,11 @@ def naming_from(fields: Sequence[Any]) -> Naming:
 
 
 def dump(value: Any) -> str:
-    """JSON for a column; the character that PostgreSQL cannot hold comes out as the one for what is unknown."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """JSON for a column; in place of the one character that PostgreSQL cannot hold stands the one for what is unknown.
+
+    Documents go through here before anything is made of them.
+    """
+    return _NUL.sub(r"\1\\ufffd", json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
 def _listed(people: Sequence[Person]) -> list[Any]:

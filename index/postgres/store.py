@@ -223,7 +223,8 @@ class PostgresStore:
 def open_postgres(url: str, replica_url: str | None = None, *, exact: int = EXACT) -> PostgresStore:
     """The store as it is now; where there is a replica, that is read from while it answers.
 
-    In a scope of up to `exact` passages each is compared with the query; in a larger one the graph is asked. Raises NoSnapshotError where nothing was ingested, SnapshotError where the tables are not this program's, and
+    In a scope of up to `exact` passages each is compared with the query; in a larger one the graph is asked.
+    Raises NoSnapshotError where nothing was ingested, SnapshotError where the tables are not this program's, and
     StoreError where no server can be reached.
     """
     with connect_to_any(*filter(None, (replica_url, url))) as connection:  # a pool would only wait, and not say why
