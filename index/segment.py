@@ -254,7 +254,7 @@ class Segment:
         prepared = self.prepared(record, number, first_row)
         if not record.passages:
             return Embedded(prepared, np.empty((0, self.sentences.shape[1]), np.float32), self.sentences[:0])
-        (place,) = self.places(np.asarray([first_row]))
+        place = int(self.places(np.asarray([first_row]))[0])
         count = sum(len(passage.sentences) for passage in prepared.passages)
         vectors = self.vectors(np.arange(place, place + record.passages))
         return Embedded(prepared, vectors, self.sentence_vectors(place, count))
