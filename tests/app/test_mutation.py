@@ -262,7 +262,8 @@ def test_no_altered_sentence_is_shown(index: Index) -> None:
 
 
 def test_what_comes_out_is_what_the_index_holds(index: Index, index_dir: Path, embedder: Embedder) -> None:
-    passages = {passage.id: passage for source in index.store.sources() for passage in index.store.passages_of(source.id)}
+    every = (passage for source in index.store.sources() for passage in index.store.passages_of(source.id))
+    passages = {passage.id: passage for passage in every}
     checked = 0
     settings = Settings(index_dir=index_dir, conversations=":memory:", feedback=":memory:")
     words = sorted({word for passage in passages.values() for word in _long_words(index, passage.source_id)})
