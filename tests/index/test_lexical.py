@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from index.errors import SnapshotError
-from index.lexical import LexicalIndex, LexicalRecord, write_words
+from index.lexical import (
+    LexicalIndex,
+    LexicalRecord,
+    count_deleted,
+    rarest,
+    terms,
+    update_words,
+    write_words,
+)
 
 TEXTS = [
     "Ships are built of oak and of steel.",
@@ -41,7 +49,7 @@ def lexical(tmp_path_factory: pytest.TempPathFactory) -> LexicalIndex:
 
 
 def found(lexical: LexicalIndex, query: str, limit: int = 100, **filters: Any) -> list[int]:
-    return lexical.search(query, limit, **filters)[0].tolist()
+    return lexical.search(terms(query), limit, **filters)[0].tolist()
 
 
 def bm25(documents: Sequence[Sequence[str]], terms: Sequence[str]) -> dict[int, float]:
@@ -72,8 +80,8 @@ def tokens(text: str) -> list[str]:
     "query", ["ships", "oak steel", "building ships of oak", "oak oak", "café oak", "wanted quickly"]
 )
 def test_scores_are_those_of_the_published_formula(lexical: LexicalIndex, query: str) -> None:
-    rows, scores = lexical.search(query, 100)
-    expected = bm25([tokens(text) for text in TEXTS], lexical.terms(query))
+    rows, scores = lexical.search(terms(query), 100)
+    expected = bm25([tokens(text) for text in TEXTS], terms(query))
     assert rows.tolist() == sorted(expected, key=lambda row: (-expected[row], row))
     assert scores.tolist() == pytest.approx([expected[row] for row in rows.tolist()], rel=1e-4)
 
@@ -84,10 +92,10 @@ def test_idf_is_that_of_the_formula(lexical: LexicalIndex) -> None:
     assert lexical.idf("nowhere") == pytest.approx(log(1 + 10.5 / 0.5))
 
 
-def test_terms_are_stems_once_each_in_order(lexical: LexicalIndex) -> None:
-    assert lexical.terms("Is it the shipping of ships, and of Oak?") == ["ship", "oak"]
-    assert lexical.terms("to be or not to be") == ["to", "be", "or", "not"]
-    assert lexical.terms("?! …") == []
+def test_terms_are_stems_once_each_in_order() -> None:
+    assert terms("Is it the shipping of ships, and of Oak?") == ["ship", "oak"]
+    assert terms("to be or not to be") == ["to", "be", "or", "not"]
+    assert terms("?! …") == []
 
 
 def test_inflections_accents_and_case_do_not_matter(lexical: LexicalIndex) -> None:
@@ -107,7 +115,7 @@ def test_stop_words_count_only_where_there_is_nothing_else(lexical: LexicalIndex
 
 @pytest.mark.parametrize("query", ["", "   ", "?", "“—”", "🎉", "nowhere", "x" * 61])
 def test_queries_that_match_nothing(lexical: LexicalIndex, query: str) -> None:
-    rows, scores = lexical.search(query, 10)
+    rows, scores = lexical.search(terms(query), 10)
     assert (rows.tolist(), scores.tolist()) == ([], [])
 
 
@@ -184,10 +192,68 @@ def test_filters_hold_before_the_cut(
 
 
 def test_filters_do_not_change_scores(filtered: LexicalIndex) -> None:
-    rows, scores = filtered.search("oak steel", 10)
+    rows, scores = filtered.search(["oak", "steel"], 10)
     of = dict(zip(rows.tolist(), scores.tolist(), strict=True))
-    rows, scores = filtered.search("oak steel", 10, source_id="one", speakers=["Ben"])
+    rows, scores = filtered.search(["oak", "steel"], 10, source_id="one", speakers=["Ben"])
     assert scores.tolist() == pytest.approx([of[row] for row in rows.tolist()])
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".lock"}
+
+
+def updated(older: Path, newer: Path, removed: Sequence[str], records: Sequence[LexicalRecord]) -> LexicalIndex:
+    """An index made of links to the files of an older one and brought up to date, while that one stays as it is."""
+    newer.mkdir()
+    for name in files(older):
+        (newer / name).hardlink_to(older / name)
+    before = files(older)
+    update_words(newer, removed, records)
+    assert files(older) == before
+    return LexicalIndex(newer)
+
+
+def test_sources_are_taken_out_and_put_in(tmp_path: Path) -> None:
+    first = [LexicalRecord(row, f"talk-{row}", ["Ann"], text) for row, text in enumerate(TEXTS)]
+    old = write(tmp_path / "old", first)
+    added = [LexicalRecord(100, "talk-2", ["Ben"], "Oak and elm."), LexicalRecord(101, "new", ["Ben"], "An elm.")]
+    new = updated(tmp_path / "old", tmp_path / "new", ["talk-2", "talk-9", "never there"], added)
+    assert (len(old), len(new), count_deleted(tmp_path / "new")) == (10, 10, 2)
+    assert sorted(found(new, "oak steel elm")) == [0, 5, 100, 101]
+    assert found(new, "elm", speakers=["Ben"], source_id="talk-2") == [100]
+    assert found(new, "trees") == []
+    assert sorted(found(old, "oak steel elm")) == [0, 2, 5, 9]
+    assert new.idf("oak") == pytest.approx(log(1 + (12 - 4 + 0.5) / (4 + 0.5)))
+    assert new.idf("tree") > 0
+
+
+def test_an_index_can_be_updated_again_and_again(tmp_path: Path) -> None:
+    """Often enough that parts of it are merged."""
+    lexical = write(tmp_path / "0", [LexicalRecord(0, "0", [], "oak")])
+    for row in range(1, 30):
+        lexical = updated(
+            tmp_path / str(row - 1), tmp_path / str(row), [str(row - 3)], [LexicalRecord(row, str(row), [], "oak")]
+        )
+        assert found(lexical, "oak") == list(range(max(0, row - 2), row + 1))
+    assert LexicalIndex(tmp_path / "7").search(["oak"], 10)[0].tolist() == [5, 6, 7]
+
+
+def test_nothing_left(tmp_path: Path) -> None:
+    write(tmp_path / "old", [LexicalRecord(0, "talk", [], "oak")])
+    none = updated(tmp_path / "old", tmp_path / "new", ["talk"], [])
+    assert (len(none), found(none, "oak")) == (0, [])
+    assert found(updated(tmp_path / "new", tmp_path / "newer", [], [LexicalRecord(5, "b", [], "oak")]), "oak") == [5]
+
+
+@pytest.mark.parametrize(
+    ("most", "kept"), [(0, "c"), (9, "c"), (10, "c"), (15, "ce"), (59, "ce"), (60, "cea"), (1000, "ceab")]
+)
+def test_the_rarest_terms_are_read(most: int, kept: str) -> None:
+    assert rarest({"a": 45, "b": 200, "c": 5, "d": 0, "e": 10}, most) == list(kept)
+
+
+def test_no_term_is_read_that_stands_nowhere() -> None:
+    assert rarest({}, 10) == rarest({"a": 0}, 10) == []
 
 
 def test_an_index_of_nothing(tmp_path: Path) -> None:
