@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,8 +32,9 @@ _SETTINGS = {
 class PostgresServer:
     """A server that runs until `stop`. Its data lie in `folder`, which is made for it and removed with it."""
 
-    def __init__(self, copy_of: PostgresServer | None = None) -> None:
-        """A new server, or a replica that follows another."""
+    def __init__(self, copy_of: PostgresServer | None = None, settings: Mapping[str, str] | None = None) -> None:
+        """A new server, or a replica that follows another; `settings` are PostgreSQL's own."""
+        self._settings = _SETTINGS | dict(settings or {})
         self.folder = Path(tempfile.mkdtemp(prefix="onrecord-postgres-"))
         self._process: subprocess.Popen[bytes] | None = None
         user = _user()
@@ -49,7 +50,7 @@ class PostgresServer:
 
     def start(self) -> None:
         """Starts it, and waits until it answers."""
-        settings = _SETTINGS | {"unix_socket_directories": str(self.folder)}
+        settings = self._settings | {"unix_socket_directories": str(self.folder)}
         options = [f"-c{name}={value}" for name, value in settings.items()]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(

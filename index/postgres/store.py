@@ -11,6 +11,7 @@ from pgvector import HalfVector
 
 from index.dense import Rows
 from index.embed import Matrix
+from index.lexical import POSTINGS
 from index.postgres.connect import Connection, Database, connect_to_any
 from index.postgres.postings import PostingList, best, bm25, idf
 from index.postgres.rows import (
@@ -30,8 +31,7 @@ from ingest.speakers import Speaker, Speakers
 
 EXACT = 10_000
 """To compare a query with so many passages takes about as long as the graph does to find the nearest."""
-MOST_POSTINGS = 2_000_000
-"""Rare terms first, no further lists are read after so many postings: three bytes of each cross the network."""
+_EVERY = 2**62
 
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _HOLDINGS = """
@@ -41,13 +41,13 @@ _SOURCES: LiteralString = f"SELECT {SOURCE} FROM source WHERE number = ANY(%s)"
 _IDF = "SELECT term, term.passages, holdings.passages FROM holdings LEFT JOIN term ON term = ANY(%s)"
 _LISTS: LiteralString = """
 SELECT t.passages, l.blocks, l.lengths, l.entries, holdings.passages, holdings.tokens FROM holdings, (
-    SELECT term, passages, sum(passages) OVER (ORDER BY passages, term) - passages AS before
-    FROM term WHERE term = ANY(%(terms)s)
+    SELECT term, passages, sum(passages) OVER rarest_first AS read, row_number() OVER rarest_first AS place
+    FROM term WHERE term = ANY(%(terms)s) WINDOW rarest_first AS (ORDER BY passages, term)
 ) t, LATERAL (
     SELECT string_agg(int8send(block), '') AS blocks, string_agg(int4send(octet_length(entries)), '') AS lengths,
         string_agg(entries, '') AS entries
     FROM posting WHERE posting.term = t.term"""
-_LISTS_READ: LiteralString = ") l WHERE t.before < %(most)s AND l.entries IS NOT NULL"
+_LISTS_READ: LiteralString = ") l WHERE (t.read <= %(most)s OR t.place = 1) AND l.entries IS NOT NULL"
 _SAID: LiteralString = "SELECT DISTINCT row FROM spoken WHERE speaker = ANY(%(speakers)s)"
 _OF_SOURCE: LiteralString = """
 row >= (SELECT number << 20 FROM source WHERE id = %(source)s)
@@ -65,11 +65,9 @@ SELECT row, middle, words, coalesce(said, 0) FROM passage LEFT JOIN (
 _PASSAGES = """
 SELECT row, id, words, sentences, sentence_vectors, -(vector <#> %(vector)s) FROM passage WHERE row = ANY(%(rows)s)"""
 _TURNS_OF_PASSAGES: LiteralString = f"""
-SELECT source, number, speaker, {TURN} FROM turn JOIN (
-    SELECT DISTINCT row >> 20 AS source, number
-    FROM passage, generate_series(sentences[1], sentences[array_length(sentences, 1) - 2]) AS number
-    WHERE row = ANY(%(rows)s)
-) needed USING (source, number)"""
+SELECT DISTINCT ON (source, number) source, number, speaker, {TURN} FROM passage JOIN turn ON source = row >> 20
+AND number >= passage.sentences[1] AND number <= passage.sentences[array_length(passage.sentences, 1) - 2]
+WHERE row = ANY(%(rows)s)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +162,7 @@ class PostgresStore:
         """Two round trips: both rankings, and where what they found stands; all of one moment."""
         values: dict[str, Any] = {
             "terms": list(terms),
-            "most": MOST_POSTINGS,
+            "most": POSTINGS if scope.source_id is None else _EVERY,
             "vector": HalfVector(vector),
             "limit": limit,
             "exact": self._exact,
