@@ -33,7 +33,8 @@ CREATE TABLE source (
     turns integer NOT NULL,
     passages integer NOT NULL,
     sentences integer NOT NULL,
-    tokens bigint NOT NULL
+    tokens bigint NOT NULL,
+    format integer NOT NULL                              -- which On Record read it: another reads it again
 );
 
 CREATE TABLE turn (

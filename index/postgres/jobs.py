@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event, Thread
 from typing import Any, LiteralString
 
@@ -17,6 +17,7 @@ from index.errors import StoreError
 from index.postgres.connect import Connection, Database
 from index.postgres.rows import SOURCE, document_from, document_json, dump, naming_from, naming_json, source_record
 from index.prepare import SourceRecord
+from index.snapshot import FORMAT_VERSION
 from ingest.model import Document, Source
 from ingest.speakers import Naming, merge_speakers
 
@@ -49,10 +50,15 @@ class Job:
 
 
 def known_sources(connection: Connection) -> list[SourceRecord]:
-    """The sources as they will be when all jobs are done."""
+    """The sources as they will be when all jobs are done; what another On Record has read is as if it had changed."""
     query = f"""
-        SELECT {SOURCE} FROM source WHERE NOT EXISTS (SELECT FROM job WHERE source_id = id AND work <> 'rename')"""
-    records = [source_record(*fields) for _, *fields in connection.execute(query, binary=True)]
+        SELECT {SOURCE}, format FROM source
+        WHERE NOT EXISTS (SELECT FROM job WHERE source_id = id AND work <> 'rename')"""
+    records = [
+        replace(record, digest=record.digest if made_by == FORMAT_VERSION else "")
+        for _, *fields, made_by in connection.execute(query, binary=True)
+        for record in [source_record(*fields)]
+    ]
     offered = connection.execute("SELECT source_id, root, path, digest FROM job WHERE work = 'write'").fetchall()
     return records + [
         SourceRecord(Source(source_id, path, "", "transcript"), root, digest, Naming({}), {}, 0, 0)
@@ -63,9 +69,9 @@ def known_sources(connection: Connection) -> list[SourceRecord]:
 def is_offered(connection: Connection, changed: Changed) -> bool:
     """Whether another worker has read that file as it is now, or even written it."""
     found = connection.execute(
-        "SELECT digest FROM source WHERE root = %(root)s AND path = %(path)s UNION ALL"
+        "SELECT digest FROM source WHERE root = %(root)s AND path = %(path)s AND format = %(format)s UNION ALL"
         " SELECT digest FROM job WHERE root = %(root)s AND path = %(path)s AND work = 'write'",
-        {"root": changed.root, "path": changed.path},
+        {"root": changed.root, "path": changed.path, "format": FORMAT_VERSION},
     )
     return (changed.digest,) in found.fetchall()
 
@@ -213,7 +219,7 @@ def leases(database: Database, worker: str, seconds: float) -> Generator[None]:
     def renew() -> None:
         while not done.wait(seconds / 3):
             with suppress(StoreError):  # who needs the database for more will say so
-                database.write(lambda connection: _renew(connection, worker, seconds))
+                database.write(lambda connection: _renew(connection, worker, seconds), seconds=0)
 
     thread = Thread(target=renew, daemon=True)
     thread.start()

@@ -18,6 +18,7 @@ from index.postgres.connect import Connection
 from index.postgres.postings import pack
 from index.postgres.rows import SOURCE, TURN, first_row, source_fields, turn_fields
 from index.prepare import Prepared
+from index.snapshot import FORMAT_VERSION
 from ingest.model import Passage
 
 _COUNTED = ("sources", "turns", "passages", "sentences", "tokens")
@@ -70,8 +71,8 @@ def switch(connection: Connection, source_id: str, source: Embedded | None) -> b
     if source:
         marks = "%s, " * 17
         connection.execute(
-            f"INSERT INTO source ({SOURCE}, sentences, tokens) VALUES ({marks.rstrip(', ')})",
-            (*source_fields(number, source.prepared.record), *after[-2:]),
+            f"INSERT INTO source ({SOURCE}, sentences, tokens, format) VALUES ({marks}%s)",
+            (*source_fields(number, source.prepared.record), *after[-2:], FORMAT_VERSION),
         )
     return bool(old)
 

@@ -354,6 +354,18 @@ class TestFinding:
         assert verify_postgres(url) == []
 
 
+class TestUpgrade:
+    def test_what_another_version_has_read_is_read_again(self, url: str, folder: Path) -> None:
+        write(folder, 0)
+        ingest(folder, url)
+        with psycopg.connect(url) as connection:
+            connection.execute("UPDATE onrecord.source SET format = format - 1")
+        report = ingest(folder, url)
+        assert (report.updated, report.embedded) == (DOCUMENTS, 0)
+        assert ingest(folder, url).unchanged == DOCUMENTS
+        assert verify_postgres(url) == []
+
+
 class TestRefused:
     def test_a_server_that_is_not_there(self, tmp_path: Path, folder: Path) -> None:
         url = f"postgresql://ann:open%20sesame@/kept?host={tmp_path}"
