@@ -155,6 +155,9 @@ class LexicalIndex:
 
 def rarest(frequencies: Mapping[str, int], most: int) -> list[str]:
     """Terms that stand in some passage, rarest first, as long as together they stand in `most`; but one at least."""
-    ordered = sorted((term for term in frequencies if frequencies[term]), key=lambda term: frequencies[term])
-    read = np.cumsum([frequencies[term] for term in ordered])
-    return ordered[: max(1, int(np.searchsorted(read, most, side="right")))]
+    kept: list[str] = []
+    for term, frequency in sorted(frequencies.items(), key=lambda item: item[1]):
+        most -= frequency
+        if frequency and (most >= 0 or not kept):
+            kept.append(term)
+    return kept
