@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import structlog
+from starlette.concurrency import run_in_threadpool
 
 from app.citations import Citation
 from app.conversation import ConversationError, Conversations, Exchange
@@ -139,10 +140,7 @@ async def stream(index: Index, answerer: Answerer, asked: Asked) -> AsyncGenerat
     if not (written and written.text):
         for event in _pieces(given):
             yield event
-    if answerer.conversations and asked.history is None:
-        await asyncio.to_thread(_remember, answerer.conversations, asked, _exchange(quoted, given), conversation_id)
-    if answerer.keep:
-        await asyncio.to_thread(answerer.keep, asked.question, index.holdings.id, given)
+    await asyncio.to_thread(_keep, index, answerer, asked, quoted, given)
     given = replace(given, took_ms=round((time.perf_counter() - began) * 1000, 3))
     answerer.count(given, written.tally if written else None)
     yield given
@@ -151,7 +149,7 @@ async def stream(index: Index, answerer: Answerer, asked: Asked) -> AsyncGenerat
 async def _quoted(index: Index, answerer: Answerer, asked: Asked, deadline: float) -> Quoted:
     """The answer in quotations, to the question as it stands alone."""
     question = await _stand_alone(index, answerer, asked, deadline)
-    quoted = await asyncio.to_thread(
+    quoted = await run_in_threadpool(
         quote,
         index,
         answerer.settings,
@@ -258,6 +256,13 @@ def _pieces(given: Answer) -> Iterator[Token | Cited]:
         for marker in _MARKER.findall(line):
             yield Cited(citations[int(marker)])
         yield Token(line)
+
+
+def _keep(index: Index, answerer: Answerer, asked: Asked, quoted: Quoted, given: Answer) -> None:
+    if answerer.conversations and asked.history is None:
+        _remember(answerer.conversations, asked, _exchange(quoted, given), given.conversation_id)
+    if answerer.keep:
+        answerer.keep(asked.question, index.holdings.id, given)
 
 
 def _remember(conversations: Conversations, asked: Asked, exchange: Exchange, conversation_id: str) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import Depends, FastAPI, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -48,13 +52,18 @@ from index.rerank import Reranker
 if TYPE_CHECKING:
     from app.slack import SlackBot
 
+SEARCHES_AT_ONCE = min(4, os.cpu_count() or 1)
+"""Searches, answers and listings that are worked on at the same time; others wait for their turn. More would not be
+done sooner: most of the work holds the interpreter, of which there is one, and threads that fight for it keep the event
+loop from it too."""
+
 _Seconds = Annotated[float | None, Query(ge=0, allow_inf_nan=False, description="seconds from the start")]
 _TurnIndex = Annotated[int | None, Query(ge=0, le=2**31, description="index of a turn; both ends are included")]
 
 
 def create_app(settings: Settings, embedder: Embedder, reranker: Reranker | None = None) -> FastAPI:
     """The app over one index folder; it may still be empty, and is followed from snapshot to snapshot."""
-    live = LiveIndex(settings.index_dir, embedder, reranker)
+    live = LiveIndex(settings.where, embedder, reranker)
     metrics = Metrics(live)
     model = open_model(settings, metrics.model_call) if settings.has_llm else None
     conversations = Conversations(settings.conversations_path, settings.conversation_hours)
@@ -66,6 +75,8 @@ def create_app(settings: Settings, embedder: Embedder, reranker: Reranker | None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        current_default_thread_limiter().total_tokens = SEARCHES_AT_ONCE
+        app.openapi()  # made now and kept: whoever asked for it first would keep all others waiting
         async with followed(live, settings.reload_seconds), mcp.run():
             if slack:
                 await slack.start()
@@ -115,20 +126,21 @@ def _slack_bot(settings: Settings, live: LiveIndex, answerer: Answerer, feedback
 
 def _add_probes(app: FastAPI, live: LiveIndex, metrics: Metrics) -> None:
     @app.get("/healthz")
-    def healthz() -> dict[str, str]:
+    async def healthz() -> dict[str, str]:
         """200 while the process lives."""
         return {"status": "ok"}
 
     @app.get("/readyz", responses=problem_responses(503))
-    def readyz() -> dict[str, str]:
+    async def readyz() -> dict[str, str]:
         """200 when a snapshot is loaded, else 503 with the reason."""
         with live.use() as index:
             return {"status": "ready", "snapshot": index.holdings.id}
 
     @app.get("/metrics", response_class=Response)
-    def prometheus() -> Response:
+    async def prometheus() -> Response:
         """Prometheus' text format."""
-        return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
+        # Not in line with the searches, of whose crowding it is to tell.
+        return Response(await asyncio.to_thread(metrics.text), media_type=CONTENT_TYPE_LATEST)
 
 
 def _add_questions(app: FastAPI, live: LiveIndex, answerer: Answerer) -> None:
@@ -136,17 +148,18 @@ def _add_questions(app: FastAPI, live: LiveIndex, answerer: Answerer) -> None:
     streamed = {"description": "The answer, or its events: `passages`, `citation`, `token`, `done`, `error`"}
     ask_responses = {**problems, 200: {**streamed, "content": {"text/event-stream": {"schema": {"type": "string"}}}}}
 
-    @app.post("/v1/search", responses=problems, dependencies=[Depends(_json_only)])
-    def search_passages(asked: SearchRequest) -> SearchResponse:
+    @app.post("/v1/search", response_model=SearchResponse, responses=problems, dependencies=[Depends(_json_only)])
+    def search_passages(asked: SearchRequest) -> Response:
         """The passages that a query finds, best first."""
         began = time.perf_counter()
         with live.use() as index:
             hits = search(index, asked.query, top_k=asked.top_k, speaker=asked.speaker, source=asked.source)
         took_ms = round((time.perf_counter() - began) * 1000, 3)
-        return SearchResponse(query=asked.query, took_ms=took_ms, passages=[passage_out(hit) for hit in hits])
+        passages = [passage_out(hit) for hit in hits]
+        return _json(SearchResponse(query=asked.query, took_ms=took_ms, passages=passages))
 
     @app.post("/v1/ask", response_model=AskResponse, responses=ask_responses, dependencies=[Depends(_json_only)])
-    async def ask(body: AskRequest, request: Request) -> Response | AskResponse:
+    async def ask(body: AskRequest, request: Request) -> Response:
         """The answer to a question, with the citations it rests on; as Server-Sent Events where asked for."""
         asked = Asked(
             body.question,
@@ -159,7 +172,7 @@ def _add_questions(app: FastAPI, live: LiveIndex, answerer: Answerer) -> None:
         if body.stream or request.headers.get("accept", "").startswith("text/event-stream"):
             return await event_stream(ask_events(events_of(live, answerer, asked)))
         with live.use() as index:
-            return AskResponse.model_validate(await unless_gone(request, answer(index, answerer, asked)))
+            return _json(AskResponse.model_validate(await unless_gone(request, answer(index, answerer, asked))))
 
 
 def _owner(request: Request) -> str:
@@ -169,35 +182,41 @@ def _owner(request: Request) -> str:
 
 
 def _add_listings(app: FastAPI, live: LiveIndex) -> None:
-    @app.get("/v1/sources", responses=problem_responses(503))
-    def sources() -> SourcesResponse:
+    @app.get("/v1/sources", response_model=SourcesResponse, responses=problem_responses(503))
+    def sources() -> Response:
         """All documents."""
         with live.use() as index:
-            return SourcesResponse(sources=list_sources(index.store))
+            return _json(SourcesResponse(sources=list_sources(index.store)))
 
-    @app.get("/v1/sources/{source_id}", responses=problem_responses(404, 422, 503))
+    @app.get("/v1/sources/{source_id}", response_model=SourceResponse, responses=problem_responses(404, 422, 503))
     def source(
         source_id: str,
         start: _Seconds = None,
         end: _Seconds = None,
         first: _TurnIndex = None,
         last: _TurnIndex = None,
-    ) -> SourceResponse:
+    ) -> Response:
         """A document and its turns, or those between two moments, or between two turns."""
         with live.use() as index:
             try:
-                return read_window(index.store, source_id, start=start, end=end, first=first, last=last)
+                window = read_window(index.store, source_id, start=start, end=end, first=first, last=last)
             except UnknownFilterError as error:
                 raise HTTPException(404, f"There is no source {source_id!r}; GET /v1/sources lists them.") from error
+        return _json(window)
 
-    @app.get("/v1/speakers", responses=problem_responses(503))
-    def speakers() -> SpeakersResponse:
+    @app.get("/v1/speakers", response_model=SpeakersResponse, responses=problem_responses(503))
+    def speakers() -> Response:
         """All who speak."""
         with live.use() as index:
-            return SpeakersResponse(speakers=list_speakers(index.store))
+            return _json(SpeakersResponse(speakers=list_speakers(index.store)))
 
 
-def _json_only(request: Request) -> None:
+def _json(body: BaseModel) -> Response:
+    """The body as it is, which FastAPI would check once more, and write on the event loop."""
+    return Response(body.model_dump_json(), media_type="application/json")
+
+
+async def _json_only(request: Request) -> None:
     """Refuses forms, which any web page could have a visitor's browser send here."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":

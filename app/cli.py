@@ -20,6 +20,7 @@ import typer
 from pydantic import BaseModel, ValidationError
 from typer.main import get_command
 
+from app.database import MEMORY
 from app.errors import AnswerError, UnknownFilterError
 from app.schemas import (
     MAX_TOP_K,
@@ -36,7 +37,7 @@ from app.schemas import (
 from app.settings import Settings
 from app.terminal import Terminal, one_line, progress_bar
 from index.errors import IndexingError, NoSnapshotError, SnapshotError
-from index.snapshot import current_folder, hold_current
+from index.where import live_id
 from ingest.errors import IngestError
 
 if TYPE_CHECKING:
@@ -122,8 +123,8 @@ def ingest(
     as_json: _Json = False,
 ) -> int:
     """Bring the index up to date with files and folders; only what changed is embedded again."""
-    from index.build import ingest as build
     from index.embed import load_embedder
+    from index.where import ingest as build
 
     settings = _settings(index_dir)
     paths = paths or [Path("corpus")]
@@ -132,10 +133,12 @@ def ingest(
             raise typer.BadParameter(f"{path} does not exist")
     embedder = load_embedder(settings.embedding_model)
     with progress_bar("Embedding") as progress:
-        report = build(paths, settings.index_dir, embedder, settings.limits, progress)
+        report = build(paths, settings.where, embedder, settings.limits, progress)
     if as_json:
         _print_json(_report(report))
     else:
+        for notice in report.notices:
+            typer.echo(notice, err=True)
         for flaw in report.warnings:
             typer.echo(f"warning: {_flaw(flaw)}", err=True)
         for flaw in report.errors:
@@ -162,6 +165,7 @@ def _report(report: Report) -> dict[str, Any]:
         "embedded": report.embedded,
         "errors": [asdict(flaw) for flaw in report.errors],
         "warnings": [asdict(flaw) for flaw in report.warnings],
+        "notices": report.notices,
         "seconds": round(report.seconds, 3),
     }
 
@@ -330,21 +334,23 @@ def _feedback(settings: Settings) -> Generator[Feedback | None]:
 @cli.command()
 def status(index_dir: _IndexDir = None, as_json: _Json = False) -> None:
     """Say what the index holds."""
-    held = hold_current(_settings(index_dir).index_dir)
-    try:
-        size = sum(file.stat().st_size for file in held.folder.rglob("*") if file.is_file())
-        manifest = held.manifest
-    finally:
-        held.close()
+    from index.where import open_store
+
+    where = _settings(index_dir).where
+    store = open_store(where)
+    store.close()
+    holdings = store.holdings
+    folder = where / holdings.id if isinstance(where, Path) else None
     described: dict[str, Any] = {
-        "snapshot": manifest.id,
-        "created": manifest.created,
-        "folder": str(held.folder),
-        "model": manifest.model,
-        "dimension": manifest.dimension,
-        **manifest.counts,
-        "bytes": size,
+        "snapshot": holdings.id,
+        "created": holdings.created,
+        **({"folder": str(folder)} if folder else {"store": str(where)}),
+        "model": holdings.model,
+        "dimension": holdings.dimension,
+        **holdings.counts,
     }
+    if folder:
+        described["bytes"] = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     if as_json:
         _print_json(described)
     else:
@@ -354,13 +360,13 @@ def status(index_dir: _IndexDir = None, as_json: _Json = False) -> None:
 @cli.command()
 def verify(index_dir: _IndexDir = None, as_json: _Json = False) -> int:
     """Check every checksum and cross-reference of the index."""
-    from index.local import verify_local as check
+    from index.where import verify as check
 
-    folder = _settings(index_dir).index_dir
+    where = _settings(index_dir).where
     snapshot: str | None = None
     try:
-        snapshot = current_folder(folder).name
-        problems = check(folder)
+        snapshot = live_id(where)
+        problems = check(where)
     except SnapshotError as error:
         problems = [str(error)]
     if as_json:
@@ -374,29 +380,37 @@ def verify(index_dir: _IndexDir = None, as_json: _Json = False) -> int:
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    workers: Annotated[int, typer.Option(metavar="N", min=1, help="Processes that answer.")] = 1,
     index_dir: _IndexDir = None,
     as_json: _Json = False,
-) -> None:
+) -> int:
     """Serve the HTTP API until SIGTERM or Ctrl-C."""
-    from app.server import listen, run
+    from app.server import listen, run, run_workers
     from index.embed import load_embedder
     from index.rerank import load_reranker
 
     settings = _settings(index_dir)
+    if workers > 1 and MEMORY in (settings.conversations_path, settings.feedback_path):
+        raise typer.BadParameter(f"workers share no memory: name files instead of {MEMORY}", param_hint="--workers")
     with listen(host, port) as listening:
         address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
-        embedder = load_embedder(settings.embedding_model)
-        reranker = load_reranker(settings.reranker_model)
+        models = None  # of several workers each loads its own
+        if workers == 1:
+            models = load_embedder(settings.embedding_model), load_reranker(settings.reranker_model)
         if as_json:
             _print_json({"url": address})
         else:
             typer.echo(f"On Record listens on {address}")
         try:
-            current_folder(settings.index_dir)
+            live_id(settings.where)
         except IndexingError as error:
             typer.echo(f"onrecord: {one_line(str(error))}", err=True)
         sys.stdout.flush()
-        run(settings, embedder, reranker, listening)
+        if models:
+            run(settings, *models, listening)
+        elif not run_workers(settings, workers, listening):
+            return FAILED
+    return DONE
 
 
 @cli.command()
@@ -447,7 +461,7 @@ def slack(
 
 def _settings(index_dir: Path | None) -> Settings:
     try:
-        return Settings() if index_dir is None else Settings(index_dir=index_dir)
+        return Settings() if index_dir is None else Settings(index_dir=index_dir, store=None)
     except ValidationError as error:
         raise typer.BadParameter(_reasons(error, lambda field: f"ONRECORD_{field.upper()}")) from error
 
@@ -473,9 +487,9 @@ def _opened(settings: Settings) -> Generator[Index]:
     from index.search import Index
 
     log_to_stderr()
-    current_folder(settings.index_dir)  # before a model is loaded in vain
+    live_id(settings.where)  # before a model is loaded in vain
     embedder, reranker = load_embedder(settings.embedding_model), load_reranker(settings.reranker_model)
-    index = Index.open(settings.index_dir, embedder, reranker)
+    index = Index.open(settings.where, embedder, reranker)
     try:
         yield index
     finally:

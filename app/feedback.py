@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 import uuid
@@ -18,7 +19,7 @@ from app.answer import Answer
 from app.database import ROOM, Database, Schema, storable
 from app.errors import AnswerError
 from app.problems import problem_responses
-from app.schemas import CitationOut
+from app.schemas import Body, CitationOut
 
 UNRATED_KEPT = 10_000
 """Answers without feedback that are kept, the last ones, and up to ROOM more."""
@@ -161,7 +162,7 @@ class Feedback:
             self._file.delete("DELETE FROM answer WHERE rated < ?", (now - self._days * _DAY,))
 
 
-class FeedbackRequest(BaseModel):
+class FeedbackRequest(Body):
     """What somebody thinks of an answer."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -182,10 +183,10 @@ def feedback_router(feedback: Feedback) -> APIRouter:
     router = APIRouter()
 
     @router.post("/v1/feedback", status_code=201, responses=problem_responses(400, 404, 413, 415, 422, 503))
-    def rate(rated: FeedbackRequest) -> FeedbackResponse:
+    async def rate(rated: FeedbackRequest) -> FeedbackResponse:
         """Keeps whether an answer helped; a second time in place of the first."""
         try:
-            feedback_id = feedback.rate(rated.answer_id, rated.rating, rated.comment or None)
+            feedback_id = await asyncio.to_thread(feedback.rate, rated.answer_id, rated.rating, rated.comment or None)
         except FeedbackError as error:
             _log.error("feedback not kept", reason=str(error))
             raise HTTPException(503, "Feedback cannot be kept at the moment.", {"Retry-After": "5"}) from error

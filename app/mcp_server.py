@@ -42,6 +42,7 @@ from mcp_types import (
 )
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from rapidfuzz import fuzz, process
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.routing import Match, Route
@@ -60,6 +61,7 @@ from app.quoting import search
 from app.schemas import (
     MAX_NAME,
     AskResponse,
+    Body,
     Name,
     SearchResponse,
     SourceResponse,
@@ -117,7 +119,7 @@ _Arguments = TypeVar("_Arguments", bound=BaseModel)
 _Entry = TypeVar("_Entry")
 
 
-class _Model(BaseModel):
+class _Model(Body):
     model_config = ConfigDict(extra="forbid")
 
 
@@ -217,7 +219,7 @@ class _Tool(Generic[_Arguments]):
                 try:
                     result = await self.run(index, arguments, owner)
                 except UnknownFilterError as error:
-                    return _error(await asyncio.to_thread(_proposing, index.store, error, arguments))
+                    return _error(await run_in_threadpool(_proposing, index.store, error, arguments))
         except ValidationError as error:
             return _error("; ".join(_reasons(error)))
         except FieldError as error:
@@ -232,9 +234,10 @@ class _Tool(Generic[_Arguments]):
 def mcp_server(live: LiveIndex, answerer: Answerer, owner: Callable[[Request], str]) -> Server[Any]:
     """The server, for any transport. `owner` tells whose a conversation is; without HTTP there is but one."""
     tools = {tool.name: tool for tool in _tools(answerer)}
+    described = ListToolsResult(tools=[tool.described() for tool in tools.values()])
 
     async def list_tools(context: _Context, params: PaginatedRequestParams | None) -> ListToolsResult:
-        return ListToolsResult(tools=[tool.described() for tool in tools.values()])
+        return described
 
     async def call_tool(context: _Context, params: CallToolRequestParams) -> CallToolResult:
         if params.name not in tools:
@@ -248,7 +251,7 @@ def mcp_server(live: LiveIndex, answerer: Answerer, owner: Callable[[Request], s
 
     async def list_resources(context: _Context, params: PaginatedRequestParams | None) -> ListResourcesResult:
         with _protocol_errors(), live.use() as index:
-            listed = await asyncio.to_thread(index.store.sources)
+            listed = await run_in_threadpool(index.store.sources)
         page, cursor = _page(listed, lambda source: source.id, params.cursor if params else None, PAGE)
         resources = [
             Resource(
@@ -276,7 +279,7 @@ def mcp_server(live: LiveIndex, answerer: Answerer, owner: Callable[[Request], s
         uri = str(params.uri)
         source_id = unquote(uri.removeprefix(_SCHEME)) if uri.startswith(_SCHEME) else uri
         with _protocol_errors(uri), live.use() as index:
-            text = await asyncio.to_thread(_transcript, index.store, source_id)
+            text = await run_in_threadpool(_transcript, index.store, source_id)
         return ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type="text/plain", text=text)])
 
     return Server(
@@ -361,7 +364,7 @@ def _tools(answerer: Answerer) -> list[_Tool[Any]]:
 
     async def find(index: Index, given: SearchArguments, owner: str) -> SearchResponse:
         began = time.perf_counter()
-        hits = await asyncio.to_thread(
+        hits = await run_in_threadpool(
             search, index, given.query, top_k=given.top_k, speaker=given.speaker, source=given.source
         )
         took_ms = round((time.perf_counter() - began) * 1000, 3)
@@ -369,19 +372,19 @@ def _tools(answerer: Answerer) -> list[_Tool[Any]]:
 
     async def read(index: Index, given: ReadSourceArguments, owner: str) -> SourceWindow:
         ends = given.model_dump(exclude={"source"})
-        window = await asyncio.to_thread(read_window, index.store, given.source, **ends)
+        window = await run_in_threadpool(read_window, index.store, given.source, **ends)
         shown = _first_of(window.turns)
         rest = window.turns[len(shown) :]
         return SourceWindow(source=window.source, turns=shown, next_turn=rest[0].index if rest else None)
 
     async def sources(index: Index, given: ListArguments, owner: str) -> SourcesPage:
-        listed = await asyncio.to_thread(list_sources, index.store)
+        listed = await run_in_threadpool(list_sources, index.store)
         found = [s for s in listed if _holds(given.text, s.id, s.title, s.kind, s.date or "", *s.speakers)]
         page, cursor = _page(found, lambda source: source.id, given.cursor, given.limit)
         return SourcesPage(sources=page, total=len(found), next_cursor=cursor)
 
     async def speakers(index: Index, given: ListArguments, owner: str) -> SpeakersPage:
-        listed = await asyncio.to_thread(list_speakers, index.store)
+        listed = await run_in_threadpool(list_speakers, index.store)
         found = [s for s in listed if _holds(given.text, s.name, *s.aliases)]
         page, cursor = _page(found, lambda speaker: speaker.name, given.cursor, given.limit)
         return SpeakersPage(speakers=page, total=len(found), next_cursor=cursor)
@@ -518,7 +521,7 @@ def _error(text: str) -> CallToolResult:
 
 def _reasons(error: ValidationError) -> Iterable[str]:
     for fault in error.errors(include_url=False, include_context=False, include_input=False):
-        yield f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
+        yield f"{'.'.join(map(str, fault['loc'])) or 'arguments'}: {fault['msg'].removeprefix('Value error, ')}"
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -61,7 +63,12 @@ class Metrics:
             buckets=_MODEL_SECONDS,
             registry=self._registry,
         )
-        self._registry.register(_Snapshot(live))
+        self._shown = self._registry
+        # Then each process counts in files of its own, and whichever is asked tells the sums.
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            self._shown = CollectorRegistry()
+            MultiProcessCollector(self._shown)
+        self._shown.register(_Snapshot(live))
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Counts a request; `route` is a template, or there would be a series for every address ever tried."""
@@ -87,7 +94,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """All of it in Prometheus' text format."""
-        return generate_latest(self._registry)
+        return generate_latest(self._shown)
 
 
 class _Snapshot(Collector):

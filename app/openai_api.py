@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import structlog
 from fastapi import APIRouter, Request, Response
@@ -28,7 +28,7 @@ from app.events import Cited, Passages, Token
 from app.live import LiveIndex
 from app.markup import inert
 from app.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, Problem
-from app.schemas import MAX_TEXT, AskResponse, CitationOut, Name, TopK
+from app.schemas import MAX_TEXT, AskResponse, Body, CitationOut, Name, TopK
 from app.streaming import event_stream, events_of, sent, unless_gone
 from index.errors import NoSnapshotError
 
@@ -47,6 +47,13 @@ class _TextPart(BaseModel):
     text: Text
 
 
+def _few(entries: object) -> object:
+    """The entries, unless there are more than are ever taken: to find fault with each would keep others waiting."""
+    if isinstance(entries, list) and len(cast(list[object], entries)) > MAX_MESSAGES:
+        raise ValueError(f"has more than {MAX_MESSAGES} entries")
+    return cast(object, entries)
+
+
 def _joined(content: str | list[_TextPart] | None) -> str | list[_TextPart] | None:
     return "\n".join(part.text for part in content) if isinstance(content, list) else content
 
@@ -57,7 +64,7 @@ class ChatMessage(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[Text | list[_TextPart] | None, AfterValidator(_joined)] = None
+    content: Annotated[Text | list[_TextPart] | None, BeforeValidator(_few), AfterValidator(_joined)] = None
 
     @property
     def text(self) -> str:
@@ -83,13 +90,13 @@ _Unserved = Annotated[Any, BeforeValidator(_unserved)]
 _Ignored = Annotated[Any, Field(description="ignored")]
 
 
-class ChatRequest(BaseModel):
+class ChatRequest(Body):
     """A chat completion request; `speaker`, `source` and `top_k` limit it as they do in `/v1/ask`."""
 
     model_config = ConfigDict(extra="forbid")
 
     model: str
-    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES), BeforeValidator(_few)]
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     n: Annotated[int | None, Field(ge=1, le=1, description="one choice is given")] = 1
@@ -273,12 +280,12 @@ def chat_router(live: LiveIndex, answerer: Answerer) -> APIRouter:
     router = APIRouter(route_class=_OpenAIRoute)
 
     @router.get("/v1/models")
-    def models() -> ModelsResponse:
+    async def models() -> ModelsResponse:
         """The models that `/v1/chat/completions` knows: one."""
         return ModelsResponse(data=[ModelOut()])
 
     @router.get("/v1/models/{model}")
-    def model(model: str) -> ModelOut:
+    async def model(model: str) -> ModelOut:
         """A model."""
         _known(model)
         return ModelOut()

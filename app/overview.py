@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice, zip_longest
-from threading import Lock
 
 from fastapi import APIRouter
 from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
 
 from app.live import LiveIndex
 from app.problems import problem_responses
@@ -104,16 +105,17 @@ def overview_router(live: LiveIndex, settings: Settings) -> APIRouter:
     """The route to it; it is made once for each snapshot, when it is first asked for."""
     router = APIRouter()
     made: dict[str, OverviewResponse] = {}
-    lock = Lock()
+    lock = asyncio.Lock()
 
     @router.get("/v1/overview", responses=problem_responses(503))
-    def overview() -> OverviewResponse:
+    async def overview() -> OverviewResponse:
         """What the documents are in all, and questions to begin with."""
-        with live.use() as index, lock:
-            if index.holdings.id not in made:
-                made.clear()
-                made[index.holdings.id] = look_over(index, settings)
-            return made[index.holdings.id]
+        with live.use() as index:
+            async with lock:  # those who wait for it take no thread, of which there are few
+                if index.holdings.id not in made:
+                    made.clear()
+                    made[index.holdings.id] = await run_in_threadpool(look_over, index, settings)
+                return made[index.holdings.id]
 
     return router
 

@@ -51,24 +51,24 @@ def pages_router() -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.api_route("/", methods=["GET", "HEAD"])
-    def chat_page(request: Request) -> Response:
+    async def chat_page(request: Request) -> Response:
         return _served(request, web["index.html"], _PAGE_HEADERS)
 
     @router.api_route("/sources", methods=["GET", "HEAD"])
-    def sources_page(request: Request) -> Response:
+    async def sources_page(request: Request) -> Response:
         return _served(request, web["sources.html"], _PAGE_HEADERS)
 
     # The page itself says so where there is no such source.
     @router.api_route("/sources/{source_id}", methods=["GET", "HEAD"])
-    def transcript_page(request: Request, source_id: str) -> Response:
+    async def transcript_page(request: Request, source_id: str) -> Response:
         return _served(request, web["transcript.html"], _PAGE_HEADERS)
 
     @router.api_route("/widget.js", methods=["GET", "HEAD"])
-    def widget(request: Request) -> Response:
+    async def widget(request: Request) -> Response:
         return _served(request, web["widget.js"], _WIDGET_HEADERS)
 
     @router.api_route("/web/{name}", methods=["GET", "HEAD"])
-    def web_file(request: Request, name: str) -> Response:
+    async def web_file(request: Request, name: str) -> Response:
         if name not in web or name.endswith(".html"):  # each page has an address of its own
             raise HTTPException(404)
         return _served(request, web[name], {})

@@ -74,7 +74,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_middleware(_Unforeseen)
 
 
-def _not_valid(request: Request, error: RequestValidationError) -> JSONResponse:
+async def _not_valid(request: Request, error: RequestValidationError) -> JSONResponse:
     found: list[tuple[str, str]] = []
     for each in error.errors():
         if each["type"] == "json_invalid":
@@ -85,19 +85,19 @@ def _not_valid(request: Request, error: RequestValidationError) -> JSONResponse:
     return problem(422, "; ".join(f"{field}: {message}" for field, message in found), errors=found)
 
 
-def _field(request: Request, error: FieldError | UnknownFilterError) -> JSONResponse:
+async def _field(request: Request, error: FieldError | UnknownFilterError) -> JSONResponse:
     return problem(422, f"{error.field}: {error}", errors=[(error.field, str(error))])
 
 
-def _no_snapshot(request: Request, error: NoSnapshotError) -> JSONResponse:
+async def _no_snapshot(request: Request, error: NoSnapshotError) -> JSONResponse:
     return problem(503, str(error), headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
-def _gone(request: Request, error: ClientGoneError) -> Response:
+async def _gone(request: Request, error: ClientGoneError) -> Response:
     return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
-def _http(request: Request, error: HTTPException) -> JSONResponse:
+async def _http(request: Request, error: HTTPException) -> JSONResponse:
     # FastAPI's one use of 400: bytes that are not UTF-8, numbers too long, brackets too deep.
     errors = [("body", "cannot be read as JSON")] if error.status_code == HTTPStatus.BAD_REQUEST else []
     return problem(error.status_code, error.detail, errors=errors, headers=error.headers)

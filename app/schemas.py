@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from ingest.links import deep_link
 from ingest.model import Attribution, Kind, Source, Turn, format_timestamp
@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # faiss and all that come with them are of no use to `--help`
 MAX_TEXT = 4000
 MAX_NAME = 200
 MAX_TOP_K = 100
+MAX_FIELDS = 100
 
 
 def _not_blank(text: str) -> str:
@@ -30,7 +31,18 @@ Name = Annotated[str, StringConstraints(max_length=MAX_NAME), AfterValidator(_no
 TopK = Annotated[int, Field(ge=1, le=MAX_TOP_K, description="number of passages")]
 
 
-class _Request(BaseModel):
+class Body(BaseModel):
+    """What comes in. Of a flood of wrong fields one fault is told: to write down each would keep all others waiting."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_fields(cls, given: object) -> object:
+        if isinstance(given, dict) and len(cast(dict[object, object], given)) > MAX_FIELDS:
+            raise ValueError(f"has more than {MAX_FIELDS} fields")
+        return cast(object, given)
+
+
+class _Request(Body):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     top_k: TopK = 8

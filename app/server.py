@@ -1,21 +1,43 @@
-"""The server process: one listening socket, uvicorn on it, and an orderly end."""
+"""The server: one listening socket, uvicorn on it in one process or several, and an orderly end."""
 
 from __future__ import annotations
 
+import gc
+import multiprocessing
+import os
+import secrets
 import signal
 import socket
+import sys
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
+from tempfile import TemporaryDirectory
+from threading import Thread
 from types import FrameType
 
+import structlog
 import uvicorn
+from fastapi import FastAPI
+from pydantic import SecretStr
+from uvicorn.config import STARTUP_FAILURE
 
-from app.api import create_app
+from app.errors import AnswerError
 from app.logs import configure_logs
 from app.settings import Settings
-from index.embed import Embedder
-from index.rerank import Reranker
+from index.embed import Embedder, load_embedder
+from index.errors import IndexingError
+from index.rerank import Reranker, load_reranker
 
 GRACE_SECONDS = 10
 """How long requests under way may take to end."""
+BACKLOG = 2048
+"""Connections that may wait to be taken."""
+SWITCH_SECONDS = 0.001
+"""After this long in one thread the interpreter goes to another that waits for it. The event loop waits several times
+in a request, and with Python's own 5 ms it is late while answers are being made."""
+
+_log = structlog.get_logger()
+_spawn = multiprocessing.get_context("spawn")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -35,15 +57,99 @@ def run(settings: Settings, embedder: Embedder, reranker: Reranker | None, liste
     # uvicorn ends in order on either, and then raises the signal again for whoever handled it before.
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
-    config = uvicorn.Config(
-        create_app(settings, embedder, reranker),
+    uvicorn.Server(_config(_app(settings, embedder, reranker))).run(sockets=[listening])
+
+
+def run_workers(settings: Settings, workers: int, listening: socket.socket) -> bool:
+    """The same in so many processes, which share the socket and the index; one that dies is replaced.
+
+    False where one cannot start; the log says why.
+    """
+    configure_logs()
+    if settings.secret is None:
+        settings = settings.model_copy(update={"secret": SecretStr(secrets.token_urlsafe(32))})
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, _end)
+    with TemporaryDirectory(prefix="onrecord-") as counts:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts
+
+        def start() -> SpawnProcess:
+            process = _spawn.Process(target=_work, args=(settings, listening))
+            process.start()
+            _log.info("worker started", worker=process.pid)
+            return process
+
+        processes = [start() for _ in range(workers)]
+        try:
+            while True:
+                wait([process.sentinel for process in processes])
+                for number, process in enumerate(processes):
+                    if process.exitcode == STARTUP_FAILURE:
+                        return False
+                    if process.exitcode is not None:
+                        _log.error("worker ended", worker=process.pid, exitcode=process.exitcode)
+                        processes[number] = start()
+        finally:
+            listening.close()
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.join()
+
+
+class _Server(uvicorn.Server):
+    """Takes one connection at a time, so that the next may go to another process: clients keep theirs for long, and
+    whoever came first would have them all.
+    """
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listening in sockets or ():
+            listening.listen(BACKLOG)  # asyncio's one number is how many may wait, too
+
+
+def _work(settings: Settings, listening: socket.socket) -> None:
+    """One of several processes, to its end."""
+    configure_logs()
+    Thread(target=_end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent passes it on
+    try:
+        app = _app(settings, load_embedder(settings.embedding_model), load_reranker(settings.reranker_model))
+    except Exception as error:  # noqa: BLE001  whatever it is, the next one would fail the same way
+        foreseen = isinstance(error, (AnswerError, IndexingError))
+        _log.error("worker not started", reason=str(error), exc_info=not foreseen)
+        sys.exit(STARTUP_FAILURE)
+    _Server(_config(app, backlog=1)).run(sockets=[listening])
+
+
+def _end_with_parent() -> None:
+    """Ends a process in order whose parent was killed: it would hold the address for ever."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _app(settings: Settings, embedder: Embedder, reranker: Reranker | None) -> FastAPI:
+    from app.api import create_app  # slow to load, and the parent of workers needs nothing of it
+
+    app = create_app(settings, embedder, reranker)
+    # All that is loaded by now stays: each time the collector looked through it, everybody would wait for 0.1 s.
+    gc.freeze()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    return app
+
+
+def _config(app: FastAPI, backlog: int = BACKLOG) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
         log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
+        backlog=backlog,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    uvicorn.Server(config).run(sockets=[listening])
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -68,7 +68,7 @@ def widget_token_router(tokens: WidgetTokens, origins: Sequence[str]) -> APIRout
     router = APIRouter()
 
     @router.post(_TOKEN_PATH, responses=problem_responses(403))
-    def widget_token(request: Request) -> WidgetToken:
+    async def widget_token(request: Request) -> WidgetToken:
         """A short-lived token for the page of another origin that asks; pages of this server need none."""
         origin = parse_origin(request.headers.get("origin", ""))
         if origin is None or origin not in origins:

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event, Semaphore
 from typing import Any
 
 import pytest
@@ -12,10 +13,10 @@ from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from app.api import create_app
+from app.api import SEARCHES_AT_ONCE, create_app
 from app.settings import Settings
 from index.build import ingest
-from index.embed import Embedder
+from index.embed import Embedder, Matrix
 from ingest.limits import Limits
 
 CITATION = {
@@ -164,6 +165,8 @@ def test_filters_hold(client: TestClient) -> None:
         ("/v1/ask", {"question": "x", "colour": "red"}, "colour"),
         ("/v1/ask", {"question": "x", "speaker": "Nobody Whatsoever"}, "speaker"),
         ("/v1/ask", ["x"], "body"),
+        ("/v1/ask", {f"field {number}": "x" for number in range(101)}, "body"),
+        ("/v1/feedback", {f"field {number}": "x" for number in range(101)}, "body"),
         ("/v1/search", {"query": ""}, "query"),
         ("/v1/search", {"query": "x", "top_k": 101}, "top_k"),
         ("/v1/search", {"query": "x", "source": "no-such-source"}, "source"),
@@ -207,6 +210,44 @@ def test_only_json_is_taken_and_not_too_much(client: TestClient) -> None:
     problem(client.post("/v1/ask", content=large, headers={"Content-Type": "application/json"}), 413)
     piecewise = iter([b" " * 100_000] * 20)
     problem(client.post("/v1/ask", content=piecewise, headers={"Content-Type": "application/json"}), 413)
+
+
+class Held:
+    """An embedder that waits until it may go on."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.fingerprint, self.dimension, self.max_tokens = embedder.fingerprint, embedder.dimension, 254
+        self.count_tokens, self.embed_passage = embedder.count_tokens, embedder.embed_passage
+        self._embed = embedder.embed
+        self.begun, self.may_go_on = Semaphore(0), Event()
+
+    def embed(self, texts: Sequence[str]) -> Matrix:
+        self.begun.release()
+        assert self.may_go_on.wait(60)
+        return self._embed(texts)
+
+
+def test_only_searches_wait_for_searches(sample_index: Path, embedder: Embedder, tmp_path: Path) -> None:
+    held = Held(embedder)
+    settings = Settings(
+        index_dir=sample_index, conversations=str(tmp_path / "conversations"), feedback=str(tmp_path / "feedback")
+    )
+    with TestClient(create_app(settings, held)) as client, ThreadPoolExecutor(SEARCHES_AT_ONCE + 4) as clients:
+        searches = [
+            clients.submit(client.post, "/v1/search", json={"query": f"customers {number}"})
+            for number in range(SEARCHES_AT_ONCE + 4)
+        ]
+        try:
+            for _ in range(SEARCHES_AT_ONCE):
+                assert held.begun.acquire(timeout=60)
+            for path in ("/healthz", "/readyz", "/metrics", "/", "/widget.js", "/v1/models"):
+                assert client.get(path).status_code == 200
+            rated = client.post("/v1/feedback", json={"answer_id": "none", "rating": "up"})
+            assert rated.status_code == 404
+            assert not held.begun.acquire(blocking=False)
+        finally:
+            held.may_go_on.set()
+        assert {search.result().status_code for search in searches} == {200}
 
 
 def test_unknown_addresses_and_methods_are_problems(client: TestClient) -> None:

@@ -172,6 +172,8 @@ def test_what_is_wrong_is_said_so_that_a_model_can_put_it_right(door: Door) -> N
         assert "question: Field required" in await refusal(client, "ask")
         assert "speakers: Extra inputs" in await refusal(client, "ask", question=OKRS, speakers="Beykpour")
         assert "top_k: " in await refusal(client, "search", query=OKRS, top_k=101)
+        flood = await refusal(client, "ask", question=OKRS, **{f"field {number}": "x" for number in range(101)})
+        assert flood == "arguments: has more than 100 fields"
         assert "question: must not be blank" in await refusal(client, "ask", question=" ")
         assert "Did you mean Kayvon Beykpour" in await refusal(client, "ask", question=OKRS, speaker="Jack Beykpour")
         unknown = await refusal(client, "search", query=OKRS, speaker="Zaphod Beeblebrox")

@@ -135,6 +135,8 @@ def test_what_only_tunes_a_model_is_ignored(client: openai.OpenAI, more: dict[st
         ({"logprobs": True}, "logprobs", "invalid_value"),
         ({"frobnicate": 1}, "frobnicate", "unknown_parameter"),
         ({"messages": []}, "messages", "invalid_value"),
+        ({"messages": [[]] * 201}, "messages", "invalid_value"),
+        ({"messages": [{"role": "user", "content": [[]] * 201}]}, "messages.0.content", "invalid_value"),
         ({"messages": [{"role": "assistant", "content": "x"}]}, "messages", "invalid_value"),
         ({"messages": [{"role": "user", "content": " "}]}, "messages", "invalid_value"),
         ({"messages": [{"role": "user", "content": "x" * 5000}]}, "messages.0.content", "string_above_max_length"),
