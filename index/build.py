@@ -292,7 +292,7 @@ class _Build:
                 waiting.append(each)
                 yield from (prepared.texts[i] for i in list(each.missing))
 
-        for pair in embed_passages(texts(), self._embedder):
+        for pair in embed_passages(texts(), self._embedder, self._report.notices.append):
             while not waiting[0].missing:
                 yield waiting.popleft().embedded(self._embedder.dimension)
             waiting[0].vectors[waiting[0].missing.popleft()] = pair

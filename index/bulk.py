@@ -25,7 +25,7 @@ Vectors = tuple[Matrix, Matrix]
 Notice = Callable[[str], None]
 """Called with a sentence on what embeds from now on."""
 
-FIRST_BLOCK, LARGEST_BLOCK = 32, 512
+FIRST_BLOCK, LARGEST_BLOCK = 32, 256
 """Passages that are taken while those before them are embedded: few at first, so that the model does not wait."""
 BATCH, GPU_BATCH = 8, 64
 """Passages of like length in a call to torch."""

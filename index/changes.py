@@ -29,7 +29,10 @@ class Flaw:
 
 @dataclass(slots=True)
 class Report:
-    """What an ingest did. `errors` name files that are not in the index, `warnings` flaws of files that are."""
+    """What an ingest did. `errors` name files that are not in the index, `warnings` flaws of files that are.
+
+    `notices` say what else embedded passages than the model's default program.
+    """
 
     snapshot: str = ""
     added: int = 0
@@ -41,6 +44,7 @@ class Report:
     seconds: float = 0.0
     errors: list[Flaw] = field(default_factory=list[Flaw])
     warnings: list[Flaw] = field(default_factory=list[Flaw])
+    notices: list[str] = field(default_factory=list[str])
 
 
 @dataclass(frozen=True, slots=True)

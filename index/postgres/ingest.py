@@ -184,7 +184,7 @@ class _Worker:
                 ahead.append(each)
                 yield from [each.prepared.texts[i] for i in each.missing]
 
-        for pair in embed_passages(texts(), self._embedder):
+        for pair in embed_passages(texts(), self._embedder, self.report.notices.append):
             while not ahead[0].missing:
                 yield ahead.popleft()
             ahead[0].vectors[ahead[0].missing.popleft()] = pair
