@@ -176,7 +176,7 @@ def test_ingest_reports_what_it_did(run: Run, tmp_path: Path) -> None:
     corpus.mkdir()
     (corpus / "talk.txt").write_text("Ann Lee (00:00:01):\nShips are built of oak.\n")
     first = json_of(run("ingest", corpus, "--index", index, "--json"))
-    assert first.keys() == {"snapshot", "sources", "passages", "embedded", "errors", "warnings", "seconds"}
+    assert first.keys() == {"snapshot", "sources", "passages", "embedded", "errors", "warnings", "notices", "seconds"}
     assert first["sources"] == {"added": 1, "updated": 0, "unchanged": 0, "removed": 0, "failed": 0}
     assert (first["passages"], first["embedded"], first["errors"]) == (1, 1, [])
     (corpus / "broken.json").write_text('{"segments": [')
