@@ -51,14 +51,15 @@ CREATE TABLE turn (
 );
 
 CREATE TABLE passage (
-    row bigint PRIMARY KEY,
+    row bigint,
     id text NOT NULL,
     words integer NOT NULL,
     middle float8 NOT NULL,                              -- position of the middle word in the source
     sentences integer[] NOT NULL,                        -- turn, begin and end of each
     digest uuid NOT NULL,
     vector halfvec({dimension}) NOT NULL,
-    sentence_vectors bytea NOT NULL                      -- int8, one row for each sentence
+    sentence_vectors bytea NOT NULL,                     -- int8, one row for each sentence
+    PRIMARY KEY (row) INCLUDE (words, middle)            -- where the hundreds that a search finds stand
 );
 ALTER TABLE passage ALTER sentence_vectors SET STORAGE EXTERNAL;
 CREATE INDEX passage_digest ON passage (digest);

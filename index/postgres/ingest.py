@@ -143,8 +143,12 @@ class _Worker:
     def finish(self) -> None:
         """Says what there is now; after changes, has PostgreSQL look at the tables."""
         if self._switched:
-            # Postings are read from their index alone where a vacuum has seen their pages; plans come of statistics.
-            for statement in ("VACUUM (ANALYZE, SKIP_LOCKED) posting", "ANALYZE (SKIP_LOCKED) passage, spoken, term"):
+            # An index alone tells of pages that a vacuum has seen; the graph is mended in PostgreSQL's own time.
+            for statement in (
+                "VACUUM (ANALYZE, SKIP_LOCKED) posting, spoken",
+                "VACUUM (ANALYZE, SKIP_LOCKED, INDEX_CLEANUP off) passage",
+                "ANALYZE (SKIP_LOCKED) turn, term, source",
+            ):
                 self._database.write(lambda c, s=statement: c.execute(s.encode()))
         query = """
             UPDATE holdings SET generation = greatest(generation, 1) RETURNING generation, passages"""

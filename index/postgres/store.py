@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isqrt
 from typing import Any, LiteralString
 
 import numpy as np
@@ -29,8 +30,11 @@ from index.store import Candidates, Holdings, Scope, StoredPassage
 from ingest.model import Passage, Source, Turn
 from ingest.speakers import Speaker, Speakers
 
-EXACT = 10_000
-"""To compare a query with so many passages takes about as long as the graph does to find the nearest."""
+COMPARED = 10_000
+"""In a store of so many passages each is compared with the query: the graph would not be faster."""
+SCATTERED = 2_000
+"""The same for those of a speaker, times the number of all, under a root: the fewer they are, the longer a walk through
+the graph meets others."""
 _EVERY = 2**62
 
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -58,10 +62,9 @@ AND block < (SELECT number + 1 << 12 FROM source WHERE id = %(source)s)"""
 _COSINES: LiteralString = "SELECT row, -(vector <#> %(vector)s) FROM passage"
 _BY_GRAPH: LiteralString = "ORDER BY vector <#> %(vector)s LIMIT %(limit)s"
 _BY_EACH: LiteralString = "ORDER BY (vector <#> %(vector)s) + 0, row LIMIT %(limit)s"  # a sum no index is made for
-_PLACED = """
-SELECT row, middle, words, coalesce(said, 0) FROM passage LEFT JOIN (
-    SELECT row, sum(words) AS said FROM spoken WHERE speaker = ANY(%(favoured)s) AND row = ANY(%(rows)s) GROUP BY row
-) s USING (row) WHERE row = ANY(%(rows)s) ORDER BY row"""
+_PLACED = "SELECT row, middle, words FROM passage WHERE row = ANY(%(rows)s) ORDER BY row"
+_FAVOURED = """
+SELECT row, sum(words) FROM spoken WHERE speaker = ANY(%(favoured)s) AND row = ANY(%(rows)s) GROUP BY row"""
 _PASSAGES = """
 SELECT row, id, words, sentences, sentence_vectors, -(vector <#> %(vector)s) FROM passage WHERE row = ANY(%(rows)s)"""
 _TURNS_OF_PASSAGES: LiteralString = f"""
@@ -85,9 +88,9 @@ class PostgresStore:
     Sources and speakers are those of the generation; passages and turns are found as they are at the moment.
     """
 
-    def __init__(self, database: Database, known: _Known, exact: int) -> None:
+    def __init__(self, database: Database, known: _Known, graph: bool | None) -> None:
         self._database = database
-        self._exact = exact
+        self._graph = graph
         self._numbered = dict(known.records)
         self._records = {r.source.id: r for r in sorted(known.records.values(), key=lambda r: r.source.id)}
         self._speakers = known.speakers
@@ -98,7 +101,7 @@ class PostgresStore:
 
     def newer(self) -> PostgresStore:
         known = self._database.read(lambda connection: _load(connection, self._numbered))
-        return PostgresStore(self._database.share(), known, self._exact)
+        return PostgresStore(self._database.share(), known, self._graph)
 
     def damage(self) -> Sequence[str]:
         return []  # PostgreSQL has checksums of its own
@@ -108,6 +111,18 @@ class PostgresStore:
 
     def __len__(self) -> int:
         return self.holdings.counts["passages"]
+
+    @property
+    def _by_graph(self) -> bool:
+        """Whether the graph is asked where nothing limits the search."""
+        return len(self) > COMPARED if self._graph is None else self._graph
+
+    @property
+    def _compared(self) -> int:
+        """Up to how many passages of a speaker are compared one by one."""
+        if self._graph is None:
+            return max(COMPARED, isqrt(SCATTERED * len(self)))
+        return 0 if self._graph else _EVERY
 
     def sources(self) -> Sequence[Source]:
         return [record.source for record in self._records.values()]
@@ -165,7 +180,7 @@ class PostgresStore:
             "most": POSTINGS if scope.source_id is None else _EVERY,
             "vector": HalfVector(vector),
             "limit": limit,
-            "exact": self._exact,
+            "compared": self._compared,
             "source": scope.source_id,
             "speakers": list(scope.speakers),
             "favoured": list(favoured),
@@ -173,7 +188,7 @@ class PostgresStore:
         with connection.pipeline():
             connection.execute(_BEGIN)
             listed = connection.execute(_lists(scope), values, binary=True)
-            near = connection.execute(_near(scope, graph=len(self) > self._exact), values, binary=True)
+            near = connection.execute(_near(scope, graph=self._by_graph), values, binary=True)
             said = connection.execute(_allowed(scope), values, binary=True) if scope.speakers else None
             lists = listed.fetchall()
             passages, tokens = lists[0][4:] if lists else (0, 0)
@@ -184,11 +199,15 @@ class PostgresStore:
             by_row = cosines[np.argsort(cosines[:, 0])]
             dense = best(by_row[:, 0].astype(np.int64), by_row[:, 1].astype(np.float32), limit)
             rows = np.union1d(lexical[0], dense[0])
-            placed = connection.execute(_PLACED, values | {"rows": rows.tolist()}, binary=True)
+            values["rows"] = rows.tolist()
+            placed = connection.execute(_PLACED, values, binary=True)
+            theirs = connection.execute(_FAVOURED, values, binary=True) if favoured else None
             connection.execute("COMMIT")
-        columns = np.asarray(placed.fetchall(), np.float64).reshape(-1, 4)
-        shares = columns[:, 3] / np.maximum(columns[:, 2], 1)
-        return Candidates(lexical, dense, rows, rows >> PLACES, columns[:, 1], shares)
+        columns = np.asarray(placed.fetchall(), np.float64).reshape(-1, 3)
+        words = np.zeros(len(rows))
+        for row, count in theirs or ():
+            words[np.searchsorted(rows, row)] = count
+        return Candidates(lexical, dense, rows, rows >> PLACES, columns[:, 1], words / np.maximum(columns[:, 2], 1))
 
     def passages(self, rows: Rows, vector: Matrix) -> list[StoredPassage]:
         if not len(rows):
@@ -218,10 +237,10 @@ class PostgresStore:
         return self._numbered | _records(connection, newer) if newer else self._numbered
 
 
-def open_postgres(url: str, replica_url: str | None = None, *, exact: int = EXACT) -> PostgresStore:
+def open_postgres(url: str, replica_url: str | None = None, *, graph: bool | None = None) -> PostgresStore:
     """The store as it is now; where there is a replica, that is read from while it answers.
 
-    In a scope of up to `exact` passages each is compared with the query; in a larger one the graph is asked.
+    `graph` says whether vectors are found through their graph, or one by one; without it, whichever is faster.
     Raises NoSnapshotError where nothing was ingested, SnapshotError where the tables are not this program's, and
     StoreError where no server can be reached.
     """
@@ -229,7 +248,7 @@ def open_postgres(url: str, replica_url: str | None = None, *, exact: int = EXAC
         check(connection)
     database = Database(url, replica_url)
     try:
-        return PostgresStore(database, database.read(lambda connection: _load(connection, {})), exact)
+        return PostgresStore(database, database.read(lambda connection: _load(connection, {})), graph)
     except Exception:
         database.close()
         raise
@@ -296,13 +315,14 @@ def _near(scope: Scope, *, graph: bool) -> LiteralString:
     if not scope.speakers:
         return f"{_COSINES} WHERE {_OF_SOURCE} {_BY_EACH}"
     if scope.source_id is not None:
-        return f"{_COSINES} WHERE row IN ({_allowed(scope)}) {_BY_EACH}"
+        return f"{_COSINES} WHERE row = ANY(ARRAY({_allowed(scope)})) {_BY_EACH}"
     return f"""
-        WITH said AS MATERIALIZED ({_SAID} LIMIT %(exact)s + 1)
+        WITH said AS MATERIALIZED ({_SAID} LIMIT %(compared)s + 1)
         (
-            {_COSINES} WHERE row IN (SELECT row FROM said) AND (SELECT count(*) FROM said) <= %(exact)s {_BY_EACH}
+            {_COSINES} WHERE row = ANY(ARRAY(SELECT row FROM said))
+            AND (SELECT count(*) FROM said) <= %(compared)s {_BY_EACH}
         ) UNION ALL (
-            {_COSINES} WHERE (SELECT count(*) FROM said) > %(exact)s
+            {_COSINES} WHERE (SELECT count(*) FROM said) > %(compared)s
             AND (SELECT true FROM spoken s WHERE s.row = passage.row AND s.speaker = ANY(%(speakers)s) LIMIT 1)
             {_BY_GRAPH}
         )"""

@@ -319,7 +319,7 @@ class TestFinding:
         passages = ingest(folder, url).passages
         assert passages > 1000
         by_index = f"{url}&options=-cenable_seqscan%3Doff%20-cenable_sort%3Doff"
-        with closing(open_postgres(by_index, exact=0)) as store, closing(open_postgres(url)) as exact:
+        with closing(open_postgres(by_index, graph=True)) as store, closing(open_postgres(url, graph=False)) as exact:
             vector = EMBEDDER.embed([" ".join(words[:20])])[0]
             for scope, limit in ((Scope(speakers=["Somebody Else"]), passages), (Scope(), 300)):
                 _, found = store.find([], vector, limit, scope, ()).dense
