@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks.peers.__main__ import ROWS, behind, table
-from benchmarks.peers.harness import HERE, ON_RECORD, PEERS, Asked, Measured, Transcript, recall
+from benchmarks.peers.harness import HERE, ON_RECORD, PEERS, Asked, Ingested, Measured, Transcript, recall
 
 PROGRAMS = sorted(HERE.glob("*_peer.py"))
 
@@ -26,7 +26,7 @@ def transcript(tmp_path: Path) -> Transcript:
 
 def measured(ms: float, recalled: float) -> Measured:
     asked = Asked([ms], recalled, 0, 200.0)
-    return Measured(100, 10.0, 200.0, 1.0, asked, asked)
+    return Measured(Ingested(100, 10.0, 200.0), 1.0, asked, asked)
 
 
 class TestTranscript:

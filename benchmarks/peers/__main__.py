@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from benchmarks.peers.harness import DEPTH, ON_RECORD, PEERS, STARTS, Measured, Questions, Tool, python_of
+from benchmarks.peers.harness import DEPTH, ON_RECORD, PEERS, STARTS, Ingested, Measured, Questions, Tool, python_of
 
 ROOT = Path(__file__).parent.parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "peers.md"
@@ -38,14 +38,14 @@ class Row:
 
 
 ROWS = (
-    Row("passages", lambda m, _: m.passages, ",.0f", None),
-    Row("words of the meetings ingested a second", lambda m, words: words / m.ingest_seconds, ",.0f", max),
-    Row("passages ingested a second", lambda m, _: m.passages / m.ingest_seconds, ".1f", max),
+    Row("passages", lambda m, _: m.ingested.passages, ",.0f", None),
+    Row("words of the meetings ingested a second", lambda m, words: words / m.ingested.seconds, ",.0f", max),
+    Row("passages ingested a second", lambda m, _: m.ingested.passages / m.ingested.seconds, ".1f", max),
     Row("search of all meetings, p50, ms", lambda m, _: m.everywhere.percentile(0.5), ".1f", min),
     Row("search of all meetings, p99, ms", lambda m, _: m.everywhere.percentile(0.99), ".1f", min),
     Row("search of one meeting, p50, ms", lambda m, _: m.within and m.within.percentile(0.5), ".1f", min),
     Row("search of one meeting, p99, ms", lambda m, _: m.within and m.within.percentile(0.99), ".1f", min),
-    Row("most memory while ingesting, MB", lambda m, _: m.ingest_mb, ",.0f", min),
+    Row("most memory while ingesting, MB", lambda m, _: m.ingested.peak_mb, ",.0f", min),
     Row("most memory while searching, MB", lambda m, _: max(each.peak_mb for each in m.searches), ",.0f", min),
     Row("start of the process to the first answer, s", lambda m, _: m.start_seconds, ".2f", min),
     Row("recall@1000 words, one meeting", lambda m, _: m.within and m.within.recall, ".3f", max),
@@ -146,15 +146,17 @@ def main() -> None:
     tools: Sequence[Tool] = [ON_RECORD, *(tool for tool in PEERS if args.only in (None, tool.name))]
     pythons = [python_of(tool, args.venvs) for tool in tools]
     load = os.getloadavg()[0]
+    scoring = runpy.run_path(str(args.questions_dir / "score.py"), run_name="score")
+    questions = Questions(args.questions_dir, args.venvs / "texts", scoring, args.questions)
+    ingested: dict[str, Ingested] = {}
     measured: dict[Tool, Measured] = {}
     with tempfile.TemporaryDirectory() as folder:
-        scoring = runpy.run_path(str(args.questions_dir / "score.py"), run_name="score")
-        questions = Questions(args.questions_dir, Path(folder, "texts"), scoring, args.questions)
-        for number, (tool, python) in enumerate(zip(tools, pythons, strict=True)):
-            own = Path(folder, str(number))
-            own.mkdir()
-            measured[tool] = m = questions.measure(tool, python, own)
-            print(f"{tool.title}: {m.ingest_seconds:.0f} s, {m.everywhere.recall:.3f}", file=sys.stderr)
+        for tool, python in zip(tools, pythons, strict=True):
+            store = Path(folder, tool.index)
+            if tool.index not in ingested:
+                ingested[tool.index] = questions.ingest(tool, python, store)
+            measured[tool] = m = questions.measure(tool, python, store, ingested[tool.index])
+            print(f"{tool.title}: {m.ingested.seconds:.0f} s, {m.everywhere.recall:.3f}", file=sys.stderr)
     text = report(measured, questions, load)
     if args.write:
         RESULTS.write_text(text, "utf-8")

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -32,11 +33,15 @@ Scoring = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """`name` is that of its program and of the file of its pinned packages, `package` the one whose version counts."""
+    """`name` is that of its program and of the file of its pinned packages, `package` the one whose version counts.
+
+    `index` is what it searches: tools of one index share it.
+    """
 
     title: str
     name: str
     package: str
+    index: str
     hybrid: bool = False
     filters: bool = True
 
@@ -48,16 +53,16 @@ class Tool:
         return pins.split(f"\n{self.package}==")[1].split()[0]
 
 
-ON_RECORD = Tool("On Record", "onrecord", "onrecord")
+ON_RECORD = Tool("On Record", "onrecord", "onrecord", "onrecord")
 PEERS = (
-    Tool("LlamaIndex", "llamaindex", "llama-index-core"),
-    Tool("LangChain", "langchain", "langchain-community"),
-    Tool("Haystack", "haystack", "haystack-ai"),
-    Tool("txtai", "txtai", "txtai"),
-    Tool("LlamaIndex hybrid", "llamaindex", "llama-index-core", hybrid=True),
-    Tool("LangChain hybrid", "langchain", "langchain-community", hybrid=True, filters=False),
-    Tool("Haystack hybrid", "haystack", "haystack-ai", hybrid=True),
-    Tool("txtai hybrid", "txtai", "txtai", hybrid=True),
+    Tool("LlamaIndex", "llamaindex", "llama-index-core", "llamaindex"),
+    Tool("LangChain", "langchain", "langchain-community", "langchain"),
+    Tool("Haystack", "haystack", "haystack-ai", "haystack"),
+    Tool("txtai", "txtai", "txtai", "txtai"),
+    Tool("LlamaIndex hybrid", "llamaindex", "llama-index-core", "llamaindex", hybrid=True),
+    Tool("LangChain hybrid", "langchain", "langchain-community", "langchain", hybrid=True, filters=False),
+    Tool("Haystack hybrid", "haystack", "haystack-ai", "haystack", hybrid=True),
+    Tool("txtai hybrid", "txtai", "txtai", "txtai-hybrid", hybrid=True),
 )
 
 
@@ -80,12 +85,19 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Ingested:
+    """All meetings, in a process of its own."""
+
+    passages: int
+    seconds: float
+    peak_mb: float
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """`within` is null where the tool cannot search one meeting alone."""
 
-    passages: int
-    ingest_seconds: float
-    ingest_mb: float
+    ingested: Ingested
     start_seconds: float
     everywhere: Asked
     within: Asked | None
@@ -200,7 +212,10 @@ def recall(
 
 
 class Questions:
-    """A question set in a folder as benchmarks/retrieval.py takes it, and its meetings as texts in another."""
+    """A question set in a folder as benchmarks/retrieval.py takes it, and its meetings as texts in another.
+
+    The other is the same in every run: LlamaIndex embeds the path of the file with each passage.
+    """
 
     def __init__(self, folder: Path, texts: Path, scoring: Scoring, limit: int | None) -> None:
         lines = (folder / "queries.jsonl").read_text("utf-8").splitlines()
@@ -210,40 +225,38 @@ class Questions:
         self.transcripts = {path.stem: Transcript(path) for path in files}
         self._meetings = {path.stem: scoring["Meeting"](path) for path in files}
         self.words = sum(len(meeting.words) for meeting in self._meetings.values())
-        texts.mkdir()
+        shutil.rmtree(texts, ignore_errors=True)
+        texts.mkdir(parents=True)
         for name, transcript in self.transcripts.items():
             texts.joinpath(f"{name}.txt").write_text(transcript.text, "utf-8")
 
-    def measure(self, tool: Tool, python: Path, folder: Path) -> Measured:
-        """Ingests everything into `folder`, then starts anew on it and asks everything, of all meetings and of one."""
-        texts = self.originals if tool is ON_RECORD else self.texts
-        store = folder / "store"
+    def ingest(self, tool: Tool, python: Path, store: Path) -> Ingested:
+        with self._start(tool, python, "ingest", store) as process:
+            return Ingested(**process.answer())
 
-        def start(command: str) -> Process:
-            return Process(python, tool, command, texts, store, folder / f"{command}.log")
+    def measure(self, tool: Tool, python: Path, store: Path, ingested: Ingested) -> Measured:
+        """Starts anew on what was ingested, and asks everything: of all meetings, and of the one that is meant."""
 
-        with start("ingest") as process:
-            ingested = process.answer()
+        def start() -> Process:
+            return self._start(tool, python, "search", store)
+
         starts: list[float] = []
         for _ in range(STARTS):
             began = time.perf_counter()
-            with start("search") as process:
+            with start() as process:
                 process.ask(FIRST, None)
                 starts.append(time.perf_counter() - began)
-        with start("search") as process:
+        with start() as process:
             everywhere = self._ask_all(process, within=False)
         within = None
         if tool.filters:
-            with start("search") as process:
+            with start() as process:
                 within = self._ask_all(process, within=True)
-        return Measured(
-            ingested["passages"],
-            ingested["seconds"],
-            ingested["peak_mb"],
-            statistics.median(starts),
-            everywhere,
-            within,
-        )
+        return Measured(ingested, statistics.median(starts), everywhere, within)
+
+    def _start(self, tool: Tool, python: Path, command: str, store: Path) -> Process:
+        texts = self.originals if tool is ON_RECORD else self.texts
+        return Process(python, tool, command, texts, store, store.with_suffix(".log"))
 
     def _ask_all(self, process: Process, within: bool) -> Asked:
         process.ask(FIRST, None)
