@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.embed import Matrix, unit
+from index.embedded import Embedded
 from index.prepare import Prepared, SourceRecord, passage_text
-from index.segment import Embedded
 from ingest.model import Cue, Document, Passage, Source, Span, Turn
 from ingest.speakers import Naming
 

@@ -10,27 +10,25 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from index.bulk import embed_passages
 from index.catalogue import Entry, write_catalogue
 from index.changes import Changed, Changes, Flaw, Progress, Report, find_changes, read_changed
-from index.embed import Embedder, Matrix
+from index.embed import Embedder
+from index.embedded import Embedded, SourceEmbedder, Stored
 from index.errors import NoSnapshotError, SnapshotError
 from index.lexical import LexicalRecord, count_deleted, update_words, write_words
 from index.local import CATALOGUE, LEXICAL, SEGMENTS, LocalStore, open_local
-from index.prepare import PassageText, Prepared, prepare
+from index.prepare import Prepared, prepare
 from index.search import foreign_model
-from index.segment import Embedded, Segment, SegmentWriter
+from index.segment import Segment, SegmentWriter
 from index.snapshot import delete_unread, link, new_snapshot, publish, writer_lock
 from ingest.limits import Limits
 from ingest.model import Document
@@ -137,21 +135,6 @@ def _groups(changed: Iterable[Changed]) -> Iterator[list[Changed]]:
         size = min(2 * size, LARGEST_GROUP)
 
 
-@dataclass(slots=True)
-class _Waiting:
-    """A source some of whose passages are not embedded yet."""
-
-    prepared: Prepared
-    vectors: list[tuple[Matrix, NDArray[np.int8]] | None]
-    missing: deque[int] = field(default_factory=deque[int])
-
-    def embedded(self, dimension: int) -> Embedded:
-        done = [pair for pair in self.vectors if pair is not None]
-        vectors = np.asarray([vector for vector, _ in done], np.float32).reshape(-1, dimension)
-        sentences = np.concatenate([np.empty((0, dimension), np.int8), *(rows for _, rows in done)])
-        return Embedded(self.prepared, vectors, sentences)
-
-
 class _Build:
     """A snapshot in the making: `entries` are the sources it will have, `segments` where they are."""
 
@@ -168,14 +151,13 @@ class _Build:
         self._previous = previous
         self._embedder = embedder
         self._report = report
-        self._progress = progress
         old = previous.entries if previous else {}
         self.entries: dict[str, Entry] = {record.source.id: old[record.source.id] for record in changes.kept}
         self._namings: dict[str, Naming] = {source_id: e.record.naming for source_id, e in self.entries.items()}
         self.segments: dict[str, Segment] = dict(previous.segments) if previous else {}
         self._next_row = previous.next_row if previous else 0
         self._next_number = previous.next_number if previous else 0
-        self._needed = 0
+        self._vectors = SourceEmbedder(embedder, self._known, report, progress)
         self._anew = previous is None
         (folder / SEGMENTS).mkdir()
 
@@ -250,7 +232,7 @@ class _Build:
 
     def _write(self, sources: Iterable[Prepared]) -> None:
         """A new segment of some sources, where there are any."""
-        embedded = self._embedded(sources)
+        embedded = self._vectors.embed(sources)
         first = next(embedded, None)
         if first is None:
             return
@@ -280,28 +262,12 @@ class _Build:
         self._next_number += 1
         self._next_row += record.passages
 
-    def _embedded(self, sources: Iterable[Prepared]) -> Iterator[Embedded]:
-        """The sources in order, with vectors; passages whose text was embedded before keep theirs."""
-        waiting: deque[_Waiting] = deque()
+    def _known(self, digests: Sequence[str]) -> dict[str, Stored]:
+        """The vectors of those texts that are in some segment already."""
+        found = ((digest, self._known_in_any(digest)) for digest in digests)
+        return {digest: pair for digest, pair in found if pair}
 
-        def texts() -> Iterator[PassageText]:
-            for prepared in sources:
-                each = _Waiting(prepared, [self._known(text.digest) for text in prepared.texts])
-                each.missing.extend(i for i, pair in enumerate(each.vectors) if pair is None)
-                self._needed += len(each.missing)
-                waiting.append(each)
-                yield from (prepared.texts[i] for i in list(each.missing))
-
-        for pair in embed_passages(texts(), self._embedder, self._report.notices.append):
-            while not waiting[0].missing:
-                yield waiting.popleft().embedded(self._embedder.dimension)
-            waiting[0].vectors[waiting[0].missing.popleft()] = pair
-            self._report.embedded += 1
-            self._progress(self._report.embedded, self._needed)
-        yield from (each.embedded(self._embedder.dimension) for each in waiting)
-
-    def _known(self, digest: str) -> tuple[Matrix, NDArray[np.int8]] | None:
-        """The vectors of a text that is in some segment already."""
+    def _known_in_any(self, digest: str) -> Stored | None:
         return next((pair for segment in self.segments.values() if (pair := segment.known(digest))), None)
 
     def _document(self, entry: Entry) -> Document:

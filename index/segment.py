@@ -15,7 +15,6 @@ import json
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 
 from index.dense import GRAPH_FROM, DenseIndex, Rows, VectorFiles, write_graph, write_vectors
 from index.embed import Matrix
+from index.embedded import Embedded
 from index.errors import SnapshotError
 from index.prepare import Prepared, SourceRecord, passage_text
 from ingest.model import Cue, Passage, Span, Turn
@@ -47,15 +47,6 @@ _TURN = "speaker, attribution, text, cues, heading, note"
 COLUMNS = np.dtype([("row", "<i8"), ("source", "<i8"), ("middle", "<f8"), ("first_sentence", "<i8"), ("words", "<i8")])
 """Of a passage: its row, the number of its source, the position of its middle word there, the place of its first
 sentence's vector in the segment, and its number of words."""
-
-
-@dataclass(frozen=True, slots=True)
-class Embedded:
-    """A source with its vectors: of its passages as float32, of all their sentences as int8, both in order."""
-
-    prepared: Prepared
-    vectors: Matrix
-    sentences: NDArray[np.int8]
 
 
 class SegmentWriter:

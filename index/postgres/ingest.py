@@ -8,16 +8,14 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
 import numpy as np
-from numpy.typing import NDArray
 
-from index.bulk import embed_passages
 from index.changes import Progress, Report, find_changes, read_changed
-from index.embed import Embedder, Matrix
+from index.embed import Embedder
+from index.embedded import Embedded, SourceEmbedder, Stored
 from index.errors import StoreError
 from index.postgres.connect import Connection, Database, connect
 from index.postgres.jobs import (
@@ -35,8 +33,8 @@ from index.postgres.jobs import (
 )
 from index.postgres.rows import SOURCE, TURN, source_record, turn_from
 from index.postgres.schema import migrate
-from index.postgres.switch import Embedded, switch
-from index.prepare import PassageText, Prepared, SourceRecord, prepare
+from index.postgres.switch import switch
+from index.prepare import Prepared, SourceRecord, prepare
 from ingest.limits import Limits
 from ingest.model import Document
 
@@ -81,20 +79,6 @@ def ingest_postgres(
     return worker.report
 
 
-@dataclass(slots=True)
-class _Waiting:
-    """A job some of whose passages are not embedded yet."""
-
-    job: Job
-    prepared: Prepared
-    vectors: list[tuple[Matrix, NDArray[np.int8]] | None]
-    missing: deque[int] = field(default_factory=deque[int])
-
-    @property
-    def embedded(self) -> Embedded:
-        return Embedded(self.prepared, [pair for pair in self.vectors if pair is not None])
-
-
 class _Worker:
     def __init__(self, database: Database, covers: Sequence[str], embedder: Embedder, progress: Progress) -> None:
         self.name = secrets.token_hex(8)
@@ -102,8 +86,8 @@ class _Worker:
         self._database = database
         self._covers = covers
         self._embedder = embedder
-        self._progress = progress
-        self._needed = 0
+        self._vectors = SourceEmbedder(embedder, self._known, self.report, progress)
+        self._claimed: deque[Job] = deque()
         self._switched = 0
 
     def offer(self, paths: Sequence[Path], limits: Limits) -> None:
@@ -130,8 +114,8 @@ class _Worker:
     def work(self, lease_seconds: float) -> None:
         """Does jobs until none is left for the files that this worker covers, and for names."""
         while True:
-            for each in self._embedded(self._jobs(lease_seconds)):
-                self._switch(each.job, each.embedded)
+            for source in self._vectors.embed(self._prepared(lease_seconds)):
+                self._switch(self._claimed.popleft(), source)
             count, unsettled = self._database.write(lambda c: left(c, self._covers))
             if not count:
                 return
@@ -156,19 +140,17 @@ class _Worker:
         generation, self.report.passages = found or (0, 0)
         self.report.snapshot = f"pg-{generation}"
 
-    def _jobs(self, lease_seconds: float) -> Iterator[_Waiting]:
+    def _prepared(self, lease_seconds: float) -> Iterator[Prepared]:
         """Claims one job after another for as long as there is any; removals are done on the way."""
         while job := self._database.write(lambda c: claim(c, self.name, self._covers, lease_seconds)):
-            prepared = self._prepared(job)
-            if prepared is None:
+            prepared = self._prepare(job)
+            if prepared:
+                self._claimed.append(job)
+                yield prepared
+            else:
                 self._switch(job, None)
-                continue
-            known = self._database.write(lambda c, p=prepared: _known_vectors(c, [text.digest for text in p.texts]))
-            waiting = _Waiting(job, prepared, [known.get(text.digest) for text in prepared.texts])
-            waiting.missing.extend(i for i, pair in enumerate(waiting.vectors) if pair is None)
-            yield waiting
 
-    def _prepared(self, job: Job) -> Prepared | None:
+    def _prepare(self, job: Job) -> Prepared | None:
         """What is to be written, or nothing where the source is to go."""
         if job.document:
             return prepare(job.source, job.root, job.digest, job.document, job.canonical, self._embedder)
@@ -178,23 +160,8 @@ class _Worker:
         record, document = found
         return prepare(record.source, record.root, record.digest, document, job.canonical, self._embedder)
 
-    def _embedded(self, jobs: Iterator[_Waiting]) -> Iterator[_Waiting]:
-        """The jobs in order, with the vectors of all passages."""
-        ahead: deque[_Waiting] = deque()
-
-        def texts() -> Iterator[PassageText]:
-            for each in jobs:
-                self._needed += len(each.missing)
-                ahead.append(each)
-                yield from [each.prepared.texts[i] for i in each.missing]
-
-        for pair in embed_passages(texts(), self._embedder, self.report.notices.append):
-            while not ahead[0].missing:
-                yield ahead.popleft()
-            ahead[0].vectors[ahead[0].missing.popleft()] = pair
-            self.report.embedded += 1
-            self._progress(self.report.embedded, self._needed)
-        yield from ahead
+    def _known(self, digests: Sequence[str]) -> dict[str, Stored]:
+        return self._database.write(lambda connection: _known_vectors(connection, digests))
 
     def _switch(self, job: Job, source: Embedded | None) -> None:
         """Does what the job is for, unless another worker has taken it by now."""
@@ -234,12 +201,12 @@ def _stored(connection: Connection, source_id: str) -> tuple[SourceRecord, Docum
     return record, Document(s.title, s.kind, turns, s.people, s.url, s.date, record.warnings)
 
 
-def _known_vectors(connection: Connection, digests: Sequence[str]) -> dict[str, tuple[Matrix, NDArray[np.int8]]]:
+def _known_vectors(connection: Connection, digests: Sequence[str]) -> dict[str, Stored]:
     """The vectors of texts that are in the store already."""
     query = """
         SELECT DISTINCT ON (digest) digest, vector, sentence_vectors FROM passage WHERE digest = ANY(%s)"""
     found = connection.execute(query, ([UUID(digest) for digest in digests],), binary=True).fetchall()
-    known: dict[str, tuple[Matrix, NDArray[np.int8]]] = {}
+    known: dict[str, Stored] = {}
     for digest, half, sentences in found:
         vector = half.to_numpy().astype(np.float32)
         known[digest.hex] = vector, np.frombuffer(sentences, np.int8).reshape(-1, len(vector))

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, LiteralString
 from uuid import UUID
 
 import numpy as np
-from numpy.typing import NDArray
 from pgvector import HalfVector
 
-from index.embed import Matrix
+from index.embedded import Embedded
 from index.lexical import indexed_terms
 from index.postgres.connect import Connection
 from index.postgres.postings import pack
@@ -32,14 +30,6 @@ WITH gone AS (
 )
 INSERT INTO term SELECT term, sum(passages) FROM changed GROUP BY term HAVING sum(passages) <> 0
 ON CONFLICT (term) DO UPDATE SET passages = term.passages + excluded.passages"""
-
-
-@dataclass(frozen=True, slots=True)
-class Embedded:
-    """A source with the vector of each passage, and those of the passage's sentences as int8."""
-
-    prepared: Prepared
-    vectors: Sequence[tuple[Matrix, NDArray[np.int8]]]
 
 
 def switch(connection: Connection, source_id: str, source: Embedded | None) -> bool:
@@ -104,7 +94,9 @@ def _write(connection: Connection, number: int, source: Embedded, words: Sequenc
     )
     lengths = np.asarray([passage.words for passage in p.passages], np.int64)
     middles = (np.cumsum(lengths) - lengths / 2).tolist()
-    passages = zip(p.passages, p.texts, middles, source.vectors, strict=True)
+    ends = np.cumsum([len(passage.sentences) for passage in p.passages], dtype=np.int64)
+    sentences = np.split(source.sentences, ends[:-1])
+    passages = zip(p.passages, p.texts, middles, source.vectors, sentences, strict=False)
     _copy(
         connection,
         "COPY passage FROM STDIN (FORMAT binary)",
@@ -114,9 +106,9 @@ def _write(connection: Connection, number: int, source: Embedded, words: Sequenc
                 [number for s in passage.sentences for number in (s.turn, s.begin, s.end)],
                 UUID(text.digest),
                 HalfVector(vector),
-                sentences.tobytes(),
+                theirs.tobytes(),
             )
-            for row, (passage, text, middle, (vector, sentences)) in enumerate(passages, start=first)
+            for row, (passage, text, middle, vector, theirs) in enumerate(passages, start=first)
         ),
         ("int8", "text", "int4", "float8", "int4[]", "uuid", "halfvec", "bytea"),
     )

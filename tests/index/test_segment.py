@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index.embed import unit
+from index.embedded import Embedded
 from index.errors import SnapshotError
 from index.prepare import Prepared, SourceRecord, passage_text
-from index.segment import PASSAGES, RECORDS, SENTENCES, Embedded, Segment, SegmentWriter, source_flaws
+from index.segment import PASSAGES, RECORDS, SENTENCES, Segment, SegmentWriter, source_flaws
 from ingest.model import Cue, Passage, Source, Span, Turn
 from ingest.speakers import Naming
 
