@@ -12,6 +12,7 @@ from collections.abc import Sequence, Set
 from dataclasses import astuple, dataclass
 
 from app.quotes import Candidate, Topic
+from index.lexical import terms
 from index.search import Hit
 
 
@@ -53,12 +54,12 @@ SPEAKER_WEIGHTS = (-5.327, 10.526, -0.624, 4.585, -1.305)
 
 def topic_signs(topic: Topic, hits: Sequence[Hit], sentences: Sequence[Candidate], scope: int) -> TopicSigns:
     """The signs in what a search without a speaker found, in a scope of so many passages."""
-    texts = [hit_text(hit) for hit in hits]
+    held = [frozenset(terms(hit_text(hit))) for hit in hits]
     return TopicSigns(
         sentence=best_similarity(sentences),
         passage=max((hit.similarity for hit in hits), default=0.0),
-        window=max((topic.coverage(text) for text in texts), default=0.0),
-        scope=topic.coverage(" ".join(texts)),
+        window=max(map(topic.share, held), default=0.0),
+        scope=topic.share(frozenset[str]().union(*held)),
         size=math.log(max(scope, 1)),
         mass=math.log1p(topic.mass),
     )

@@ -92,7 +92,10 @@ class Topic:
 
     def coverage(self, text: str) -> float:
         """Share of the topic's words, weighted by how rare they are, that a text holds; 0 to 1."""
-        held = set(terms(text))
+        return self.share(set(terms(text)))
+
+    def share(self, held: Set[str]) -> float:
+        """The same of a text's terms."""
         return sum(idf for term, idf in self._idf.items() if term in held) / self.mass if self.mass else 0.0
 
 
