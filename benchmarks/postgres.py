@@ -1,14 +1,11 @@
 """The store in PostgreSQL: how fast it is written, how large it is, how fast it is searched, and by which design.
 
-    python benchmarks/postgres.py [--passages 100000] [--clients 8] [--alternatives] [--questions DIR] [--quick]
+    python -m benchmarks.postgres [--passages 100000] [--clients 8] [--alternatives] [--questions DIR] [--quick]
 
-Starts a server of its own and fills it with made-up talks: English words as often as they are used, each talk with
-favourites of its own; a turn is a passage of 130 words, one in ten said by one person, one in a hundred by another, one
-in a thousand by a third. Their vectors lie around those of some topics, in 24 dimensions and a little beyond, and come
-from nowhere: no model runs. Questions are made of words of a passage between those that questions are made of.
-
-`--alternatives` ranks the same words in other ways, in tables made for it. `--questions` asks the questions of a folder
-that `benchmarks/retrieval.py` describes of both stores, with the model.
+Starts a server of its own and fills it with what `benchmarks/synthetic.py` makes up: no text is embedded, neither here
+nor when it is searched. `--alternatives` ranks the same words in other ways, in tables made for it. `--questions` asks
+the questions of a folder that `benchmarks/retrieval.py` describes of both stores, with the model. Prints Markdown.
+A million passages take 12 GB in the temporary folder, and about an hour.
 """
 
 from __future__ import annotations
@@ -16,155 +13,59 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
-import re
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from importlib.resources import files
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
+from benchmarks.synthetic import DIMENSION, SHARES, Corpus, Query
 from index.build import ingest
-from index.embed import Matrix, load_embedder, unit
+from index.embed import load_embedder
+from index.embedded import Embedded
 from index.lexical import POSTINGS, terms
-from index.postgres.connect import Database, connect
+from index.postgres.connect import Connection, Database, connect
 from index.postgres.ingest import ingest_postgres
 from index.postgres.postings import PostingList, bm25
 from index.postgres.schema import migrate
 from index.postgres.store import PostgresStore, _lists, open_postgres
-from index.postgres.switch import Embedded, switch
-from index.prepare import Prepared, prepare
+from index.postgres.switch import switch
 from index.search import CANDIDATES, Index
 from index.store import Scope
 from ingest.limits import Limits
-from ingest.model import Cue, Document, Source, Turn
 from tests.postgres_server import PostgresServer
 
 T = TypeVar("T")
-DIMENSION = 384
-TALK = 145
-"""Passages of a talk."""
-WORDS = 130
-PEOPLE = {"Ann Tenth": 0.1, "Ben Hundredth": 0.01, "Cyd Thousandth": 0.001}
-ASKING = ["what did they say about", "why was the", "how did they think about", "who said that the", "what about"]
+SETTINGS = {"fsync": "on", "shared_buffers": "2GB", "maintenance_work_mem": "512MB", "max_wal_size": "8GB"}
 TOP = 8
+"""Passages that are read of those found."""
 
 
-@dataclass(frozen=True, slots=True)
-class MadeUp:
-    """In the place of a model: its vectors are drawn, not worked out."""
-
-    fingerprint: str = "made-up"
-    dimension: int = DIMENSION
-    max_tokens: int = 254
-
-    def count_tokens(self, text: str) -> int:
-        return text.count(" ") + 1
-
-    def embed(self, texts: Sequence[str]) -> Matrix:
-        raise NotImplementedError
-
-    def embed_passage(self, text: str, ranges: Sequence[tuple[int, int]]) -> tuple[Matrix, Matrix]:
-        raise NotImplementedError
-
-
-class Talks:
-    """Talks without end, the same each time."""
-
-    def __init__(self, seed: int = 0) -> None:
-        self._random = np.random.default_rng(seed)
-        lines = files("symspellpy").joinpath("frequency_dictionary_en_82_765.txt").read_text("utf-8-sig").splitlines()
-        pairs = [line.split() for line in lines]
-        self._words = np.asarray([word for word, _ in pairs])
-        counts = np.asarray([int(count) for _, count in pairs], np.float64)
-        self._often, self._seldom = counts / counts.sum(), counts**0.5 / (counts**0.5).sum()
-        self._map = self._random.standard_normal((24, DIMENSION))
-        self._topics = self._random.standard_normal((300, 24))
-
-    def talk(self, number: int) -> tuple[Prepared, Embedded]:
-        """One talk, cut and embedded."""
-        chance = self._random
-        own = chance.choice(self._words, 150, p=self._seldom)
-        names = [f"Speaker {chance.integers(3000)}" for _ in range(4)]
-        turns: list[Turn] = []
-        for at in range(TALK):
-            usual = chance.choice(self._words, WORDS, p=self._often)
-            words = np.where(chance.random(WORDS) < 0.2, chance.choice(own, WORDS), usual).tolist()
-            text = " ".join(" ".join(words[i : i + 13]).capitalize() + "." for i in range(0, WORDS, 13))
-            draw, speaker = chance.random(), names[int(chance.integers(4))]
-            for name, share in PEOPLE.items():
-                speaker, draw = (name, 1.0) if draw < share else (speaker, draw - share)
-            turns.append(Turn(speaker, text, (Cue(at, 0, 60.0 * at, None, None),)))
-        source = Source(f"talk-{number:06d}", f"talk-{number:06d}.txt", f"Talk {number}", "transcript")
-        document = Document(source.title, "transcript", tuple(turns))
-        canonical = {turn.speaker: turn.speaker for turn in turns if turn.speaker}
-        prepared = prepare(source, "/talks", f"{number}", document, canonical, MadeUp())
-        return prepared, Embedded(prepared, list(self._vectors(prepared)))
-
-    def _vectors(self, prepared: Prepared) -> Iterator[tuple[Matrix, Any]]:
-        topic = self._topics[self._random.integers(len(self._topics), size=3)]
-        for passage in prepared.passages:
-            at = topic[int(self._random.integers(3))] + 0.6 * self._random.standard_normal(24)
-            vector = unit((at @ self._map + 0.5 * self._random.standard_normal(DIMENSION)).astype(np.float32))
-            yield vector, self._random.integers(-127, 128, (len(passage.sentences), DIMENSION)).astype(np.int8)
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """Words and a vector that mean the same passage."""
-
-    text: str
-    vector: Matrix
-
-
-def queries(url: str, count: int, seed: int = 1) -> list[Query]:
-    """For passages drawn by lot, two to four of their longer words, asked about, and a vector near theirs."""
-    chance, noise = random.Random(seed), np.random.default_rng(seed)
+def build(url: str, corpus: Corpus) -> tuple[int, float]:
+    """Fills the store, one document after the other. Passages, and the seconds that it took to write them."""
     with connect(url) as connection:
-        found = connection.execute(
-            "SELECT text, vector::real[] FROM passage JOIN turn ON source = row >> 20 AND number = sentences[1]"
-            " WHERE row IN (SELECT row FROM passage ORDER BY md5((row + %s)::text) LIMIT %s)",
-            (seed, count),
-        ).fetchall()
-    asked: list[Query] = []
-    for text, vector in found:
-        words = sorted({word for word in re.findall(r"\w+", text.lower()) if len(word) > 4})
-        picked = chance.sample(words, min(len(words), chance.randint(2, 4)))
-        near = unit(np.asarray(vector, np.float32) + 0.04 * noise.standard_normal(DIMENSION).astype(np.float32))
-        asked.append(Query(f"{chance.choice(ASKING)} {' '.join(picked)}", near))
-    return asked
-
-
-def build(url: str, passages: int) -> tuple[int, float, float]:
-    """Fills the store. Passages, and the seconds that PostgreSQL took and that the talks took to be made up."""
-    with connect(url) as connection:
-        migrate(connection, MadeUp().fingerprint, DIMENSION)
-    talks, database = Talks(), Database(url, writing=True)
-    written, seconds, began = 0, 0.0, time.perf_counter()
-    for number in range(10**9):
-        prepared, embedded = talks.talk(number)
+        migrate(connection, "made up", DIMENSION)
+    database = Database(url, writing=True)
+    written, seconds = 0, 0.0
+    for source in corpus.sources():
         start = time.perf_counter()
 
-        def work(connection: Any, source_id: str = prepared.record.source.id, talk: Embedded = embedded) -> None:
+        def work(connection: Connection, source: Embedded = source) -> None:
             with connection.transaction():
-                switch(connection, source_id, talk)
+                switch(connection, source.prepared.record.source.id, source)
 
         database.write(work)
         seconds += time.perf_counter() - start
-        written += len(prepared.passages)
-        if written >= passages:
-            break
+        written += len(source.prepared.passages)
     for table in ("posting", "passage", "spoken", "term", "turn", "source"):
         database.write(lambda c, t=table: c.execute(f"VACUUM ANALYZE {t}".encode()))
     database.close()
-    return written, seconds, time.perf_counter() - began - seconds
+    return written, seconds
 
 
 def print_sizes(url: str, passages: int) -> None:
@@ -208,11 +109,15 @@ def search(store: PostgresStore, query: Query, scope: Scope) -> None:
     store.passages(found.rows[:TOP], query.vector)
 
 
-def print_searches(url: str, asked: Sequence[Query]) -> None:
+def by_speaker(corpus: Corpus) -> dict[str, Scope]:
+    return {f"{share:.1%}": Scope(speakers=[name]) for share, name in zip(SHARES, corpus.frequent, strict=True)}
+
+
+def print_searches(url: str, corpus: Corpus, asked: Sequence[Query]) -> None:
     with closing(open_postgres(url)) as store:
-        source = store.sources()[len(store.sources()) // 2].id
-        scopes = {"all": Scope(), "one source": Scope(source)}
-        scopes |= {f"{share:.1%} of the passages, by speaker": Scope(speakers=[n]) for n, share in PEOPLE.items()}
+        source = max(store.source_counts().items(), key=lambda each: each[1][1])[0]
+        scopes = {"all": Scope(), "the largest source": Scope(source)}
+        scopes |= {f"{share} of the passages, by speaker": scope for share, scope in by_speaker(corpus).items()}
         print("| `find` and `passages` within | median ms | 99 % ms |\n| --- | --- | --- |")
         for name, scope in scopes.items():
             print(f"| {name} | {spread(timed(lambda q, s=scope: search(store, q, s), asked))} |")
@@ -223,11 +128,11 @@ def find(store: PostgresStore, query: Query) -> None:
     store.find(terms(query.text), query.vector, CANDIDATES, Scope(), ())
 
 
-def print_recall(url: str, asked: Sequence[Query]) -> None:
+def print_recall(url: str, corpus: Corpus, asked: Sequence[Query]) -> None:
     """Of the nearest, how many the graph finds."""
     with closing(open_postgres(url, graph=True)) as graph, closing(open_postgres(url, graph=False)) as exact:
         print("| the nearest that the graph finds | of 10 | of 300 |\n| --- | --- | --- |")
-        scopes = {"all": Scope()} | {f"{share:.1%}": Scope(speakers=[name]) for name, share in PEOPLE.items()}
+        scopes = {"all": Scope()} | by_speaker(corpus)
         for name, scope in scopes.items():
             shares: list[tuple[float, float]] = []
             for query in asked[:50]:
@@ -394,28 +299,17 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="5,000 passages, a look at whether it works")
     options = parser.parse_args()
     wanted, asked_for, seconds = (5_000, 20, 2.0) if options.quick else (options.passages, 200, 10.0)
-    server = PostgresServer(
-        settings={
-            "fsync": "on",
-            "shared_buffers": "2GB",
-            "maintenance_work_mem": "512MB",
-            "work_mem": "32MB",
-            "max_wal_size": "8GB",
-        }
-    )
+    server = PostgresServer(settings=SETTINGS)
     try:
         if options.questions:
             print_overlap(options.questions, server)
-        url = server.new_database("made-up")
-        passages, written, made_up = build(url, wanted)
-        print(
-            f"{passages:,} passages written by one worker at {passages / written:.0f} in a second ({made_up:.0f} s more"
-        )
-        print("to make them up), vectors not counted.\n")
+        url, corpus = server.new_database("made-up"), Corpus(wanted)
+        passages, taken = build(url, corpus)
+        print(f"{passages:,} passages are written at {passages / taken:.0f} in a second, by one worker.\n", flush=True)
         print_sizes(url, passages)
-        asked = queries(url, asked_for)
-        print_searches(url, asked)
-        print_recall(url, asked)
+        asked = corpus.queries(asked_for)
+        print_searches(url, corpus, asked)
+        print_recall(url, corpus, asked)
         print_throughput(url, asked, options.clients, seconds)
         if options.alternatives:
             print_alternatives(url, asked, passages)
