@@ -132,7 +132,7 @@ def _answered(hit: Hit, similarities: Sequence[float]) -> list[float]:
     for sentence, similarity in zip(hit.passage.sentences, similarities, strict=True):
         answers = left > 0 and sentence.turn != asker
         answered.append(question if answers else 0.0)
-        if hit.turns[sentence.turn].text[: sentence.end].endswith("?"):
+        if hit.turns[sentence.turn].text.endswith("?", 0, sentence.end):
             question, asker, left = similarity, sentence.turn, ANSWER_SENTENCES
         elif answers:
             left -= 1
