@@ -115,7 +115,8 @@ def _load_twin(notice: Notice) -> TorchTwin | None:
         return None
     try:
         return TorchTwin()
-    except (ImportError, OSError, RuntimeError, ModelError) as error:  # not installed whole, or no memory for it
+    # Not installed whole, no memory for it, or a device that has no such numbers.
+    except (ImportError, OSError, RuntimeError, TypeError, ModelError) as error:
         notice(f"torch does not embed: {error}")
         return None
 
@@ -124,7 +125,7 @@ def _faster(twin: TorchTwin, embedder: Embedder, sample: Sequence[PassageText], 
     try:
         _try(twin, sample[:BATCH])  # the first call of all is slow
         tried = _try(twin, sample)
-    except RuntimeError as error:  # a GPU's memory may be another's
+    except (RuntimeError, TypeError) as error:
         notice(f"torch does not embed: {error}")
         return embedder
     default = _try(embedder, sample)
