@@ -52,10 +52,15 @@ fix: .venv/.dev ## format, and mend what the linter can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: .venv/.dev ## measure retrieval and speed on a set of questions: make bench QUESTIONS=DIR
+bench: .venv/.dev ## measure quality and speed on a set of questions, in two hours: make bench QUESTIONS=DIR
 	@test -d "$(QUESTIONS)" || { echo "make bench QUESTIONS=DIR, a folder that benchmarks/retrieval.py describes" >&2; exit 2; }
 	@$(BIN)/python benchmarks/retrieval.py "$(QUESTIONS)"
 	@$(BIN)/python benchmarks/speed.py "$(QUESTIONS)/transcripts"
+	@$(BIN)/python benchmarks/ingest_speed.py "$(QUESTIONS)/transcripts"
+	@$(BIN)/python benchmarks/load.py "$(QUESTIONS)"
+	@$(BIN)/python benchmarks/scale.py
+	@$(BIN)/python -m benchmarks.postgres --questions "$(QUESTIONS)"
+	@$(BIN)/python -m benchmarks.peers "$(QUESTIONS)"
 
 lock: .venv/.dev ## choose the newest versions that pyproject.toml allows, and pin them
 	$(COMPILE) --upgrade -o requirements.lock
