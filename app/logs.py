@@ -31,5 +31,5 @@ def configure_logs() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for chatty in ("httpx2", "mcp"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)  # lines for every request
+    for chatty in ("httpx2", "mcp", "faiss"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)  # lines for every request, and for every try to load

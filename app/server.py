@@ -32,9 +32,6 @@ GRACE_SECONDS = 10
 """How long requests under way may take to end."""
 BACKLOG = 2048
 """Connections that may wait to be taken."""
-SWITCH_SECONDS = 0.001
-"""After this long in one thread the interpreter goes to another that waits for it. The event loop waits several times
-in a request, and with Python's own 5 ms it is late while answers are being made."""
 
 _log = structlog.get_logger()
 _spawn = multiprocessing.get_context("spawn")
@@ -136,7 +133,6 @@ def _app(settings: Settings, embedder: Embedder, reranker: Reranker | None) -> F
     app = create_app(settings, embedder, reranker)
     # All that is loaded by now stays: each time the collector looked through it, everybody would wait for 0.1 s.
     gc.freeze()
-    sys.setswitchinterval(SWITCH_SECONDS)
     return app
 
 
