@@ -20,6 +20,7 @@ import hashlib
 import json
 import os
 import random
+import resource
 import shutil
 import statistics
 import subprocess
@@ -135,40 +136,59 @@ def best_setting(bare: BareModel, texts: Sequence[str]) -> Setting:
     return min(settings, key=lambda setting: seconds[setting])
 
 
-def run_command(files: Sequence[Path], folder: Path) -> tuple[int, float, float]:
-    """Passages embedded, seconds by the command's own account, and seconds from process start to end."""
-    began = time.perf_counter()
-    command = [sys.executable, "-m", "app", "ingest", *files, "--index", folder, "--json"]
-    root = Path(__file__).parent.parent
-    done = subprocess.run(command, check=True, capture_output=True, cwd=root)
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Seconds that some passages took, of the clock and of all cores' work."""
+
+    passages: int
+    seconds: float
+    work: float
+
+
+def run_bare(bare: BareModel, texts: Sequence[str], setting: Setting) -> Run:
+    began = time.process_time()
+    seconds = bare.run(texts, setting)
+    return Run(len(texts), seconds, time.process_time() - began)
+
+
+def run_command(files: Sequence[Path]) -> tuple[Run, Run]:
+    """`onrecord ingest` by its own account, from reading to publishing, and from process start to end."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "app", "ingest", *files, "--index", folder, "--json"]
+        began, worked = time.perf_counter(), childrens_work()
+        done = subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parent.parent)
+        whole, work = time.perf_counter() - began, childrens_work() - worked
     report = json.loads(done.stdout)
-    return report["embedded"], report["seconds"], time.perf_counter() - began
+    return Run(report["embedded"], report["seconds"], work), Run(report["embedded"], whole, work)
+
+
+def childrens_work() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def measure_rate(files: Sequence[Path], model: Embedder, rounds: int) -> None:
     texts = texts_of(files, model)
     bare = BareModel()
     best = best_setting(bare, texts[::PART])
-    bare_rates: list[float] = []
-    ingest_rates: list[float] = []
-    command_rates: list[float] = []
+    runs: list[tuple[Run, ...]] = []
     for _ in range(rounds):
-        bare_rates.append(len(texts) / bare.run(texts, best))
-        with tempfile.TemporaryDirectory() as folder:
-            embedded, own, whole = run_command(files, Path(folder))
-        ingest_rates.append(embedded / own)
-        command_rates.append(embedded / whole)
-        print(f"{bare_rates[-1]:.1f}/s, {ingest_rates[-1]:.1f}/s, {command_rates[-1]:.1f}/s", file=sys.stderr)
-    least = statistics.median(bare_rates)
-    print(
-        f"{len(files)} transcripts, {len(texts)} passages, {embedded} of them embedded; medians of {rounds} rounds.\n"
+        runs.append((run_bare(bare, texts, best), *run_command(files)))
+        assert {run.passages for run in runs[-1]} == {len(texts)}
+        print(", ".join(f"{run.passages / run.seconds:.1f}/s" for run in runs[-1]), file=sys.stderr)
+    print(f"{len(files)} transcripts, {len(texts)} passages; medians of {rounds} rounds.\n")
+    print("| what | passages per second | of the bare model | ms of a core for a passage |\n| --- | --- | --- | --- |")
+    names = (
+        f"the bare model, {best}",
+        "`onrecord ingest`, files to a published snapshot",
+        "the same, process start included",
     )
-    print("| what | passages per second | of the bare model |\n| --- | --- | --- |")
-    print(f"| the bare model, {best} | {least:.1f} | 1 |")
-    for name, rates in (("files to a published snapshot", ingest_rates), ("process start included", command_rates)):
-        print(
-            f"| `onrecord ingest`, {name} | {statistics.median(rates):.1f} | {statistics.median(rates) / least:.2f} |"
-        )
+    for name, way in zip(names, zip(*runs, strict=True), strict=True):
+        rate = statistics.median(run.passages / run.seconds for run in way)
+        pairs = zip(way, (least for least, *_ in runs), strict=True)
+        share = statistics.median(run.passages / run.seconds / (least.passages / least.seconds) for run, least in pairs)
+        work = statistics.median(1000 * run.work / run.passages for run in way)
+        print(f"| {name} | {rate:.1f} | {share:.2f} | {work:.1f} |")
 
 
 def episodes(files: Sequence[Path], count: int) -> Iterator[tuple[str, str]]:
