@@ -34,7 +34,6 @@ STEP = 30
 """A step through the graph (2.9 µs) costs as much as it takes to look at this many vectors here and there."""
 SPARSE = 500
 """Where fewer than one in so many are allowed, decoding these (1 µs) is quicker than asking of all (1.5 ns)."""
-_CHUNK = 50_000
 _AHEAD = 1 << 17
 """Bytes; of what is asked for at once Linux reads no more ahead."""
 _MAPPED = faiss.IO_FLAG_MMAP_IFC if sys.platform == "linux" else 0  # faiss can map nowhere else but on Windows
@@ -44,9 +43,10 @@ _NO_SCORES: Scores = np.empty(0, dtype=np.float32)
 
 
 def write_vectors(path: Path, vectors: Matrix) -> None:
-    """Unit vectors, exact but for being rounded to half floats."""
+    """Unit vectors, exact but for being rounded to half floats; they may be mapped from a file."""
     index = faiss.IndexScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
-    _fill(index, vectors)
+    index.train(vectors[:0])
+    index.add(vectors)
     faiss.write_index(index, str(path))
 
 
@@ -58,15 +58,9 @@ def write_graph(path: Path, vectors: Matrix) -> None:
     fp16 = faiss.ScalarQuantizer.QT_fp16
     index = faiss.IndexHNSWSQ(vectors.shape[1], fp16, LINKS, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = BUILD_BREADTH
-    _fill(index, vectors)
+    index.train(vectors[:0])
+    index.add(vectors)  # all at once: faiss then shuffles them, and links from one cluster to another come about early
     faiss.write_index(index, str(path), faiss.IO_FLAG_SKIP_STORAGE)
-
-
-def _fill(index: faiss.Index, vectors: Matrix) -> None:
-    """Adds in pieces, so that `vectors` may be mapped, of any float type, and larger than the memory."""
-    index.train(np.empty((0, index.d), dtype=np.float32))
-    for at in range(0, len(vectors), _CHUNK):
-        index.add(np.ascontiguousarray(vectors[at : at + _CHUNK], dtype=np.float32))
 
 
 @dataclass(frozen=True, slots=True)
