@@ -22,8 +22,8 @@ from ingest.model import Passage, Source, Turn
 from ingest.passages import speaker_label
 
 CANDIDATES = 300
-"""Passages taken from each ranking before they are fused. On the development set 200 give an open recall of .504, 150 of
-.499, 300 of .511."""
+"""Passages taken from each ranking before they are fused: with 300 the open recall is .511 on the development set, with
+200 .504, with 150 .499."""
 
 
 FAVOUR = 0.75
