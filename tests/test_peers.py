@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks.peers.__main__ import ROWS, behind, table
-from benchmarks.peers.harness import HERE, ON_RECORD, PEERS, Asked, Ingested, Measured, Transcript, recall
+from benchmarks.peers.harness import HERE, ON_RECORD, PEERS, Asked, Ingested, Measured, Transcript, passage_of, recall
 
 PROGRAMS = sorted(HERE.glob("*_peer.py"))
 
@@ -58,9 +58,10 @@ def test_recall_is_the_mean_over_questions_with_an_answer(transcript: Transcript
         return {"recall@1000w": len(starts & meeting) / len(meeting)}
 
     query = {"source": "tea", "answerable": True}
-    answers = [[{"meeting": "tea", "text": "Ann: It does.", "begin": None}], [], []]
+    found = {"meeting": "tea", "text": "Ann: It does.", "begin": None}
+    answers = [[passage_of(found, {"tea": transcript})], [], []]
     queries = [query, query, query | {"answerable": False}]
-    assert recall(answers, queries, {"tea": transcript}, {"tea": {3.5, 7.0}}, score) == 0.25
+    assert recall(answers, queries, {"tea": {3.5, 7.0}}, score) == 0.25
 
 
 def test_percentiles_are_nearest_ranks() -> None:

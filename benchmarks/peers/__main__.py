@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import runpy
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -40,8 +41,8 @@ class Row:
 LESS_READ = """LlamaIndex's model reads the first 256 tokens of each 1,024 and nothing of the rest. The others embed
   passages and nothing else; On Record embeds each sentence too, and indexes words and people."""
 LENGTHS = "Passages differ in length, and LangChain's overlap: words a second are what compares."
-MORE_DONE = """What only multiplies vectors has less to do. On Record searches words too, weighs the neighbours of what
-  it finds, and reads the turns, times and sentences of each passage that it gives, from files."""
+MORE_DONE = """On Record searches words beside vectors, weighs the neighbours of what it finds, and reads the turns,
+  times and sentences of each passage from files; all but txtai keep every text in memory."""
 
 ROWS = (
     Row("passages", lambda m, _: m.ingested.passages, ",.0f", None),
@@ -164,6 +165,7 @@ def main() -> None:
                 ingested[tool.index] = questions.ingest(tool, python, store)
             measured[tool] = m = questions.measure(tool, python, store, ingested[tool.index])
             print(f"{tool.title}: {m.ingested.seconds:.0f} s, {m.everywhere.recall:.3f}", file=sys.stderr)
+    shutil.rmtree(texts)
     text = report(measured, questions, load)
     if args.write:
         RESULTS.write_text(text, "utf-8")

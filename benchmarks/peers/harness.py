@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -130,6 +129,8 @@ class Transcript:
         end = begin + len(passage)
         held: list[dict[str, Any]] = []
         for first, start, body in self._turns:
+            if first >= end or first + len(body) <= begin:
+                continue
             words = [
                 w.span() for w in re.finditer(r"\S+", body) if begin <= first + w.start() and first + w.end() <= end
             ]
@@ -196,19 +197,17 @@ def passage_of(found: Found, transcripts: Mapping[str, Transcript]) -> dict[str,
 
 
 def recall(
-    answers: Sequence[Sequence[Found]],
+    answers: Sequence[Sequence[Mapping[str, Any]]],
     queries: Sequence[Mapping[str, Any]],
-    transcripts: Mapping[str, Transcript],
     meetings: Mapping[str, Any],
     score: Callable[..., Mapping[str, float]],
 ) -> float:
     """Mean recall@1000 words over the questions that have an answer, by the question set's own function."""
-    recalls = [
-        score([p for f in found if (p := passage_of(f, transcripts))], query, meetings[query["source"]])["recall@1000w"]
-        for found, query in zip(answers, queries, strict=True)
+    return statistics.fmean(
+        score(passages, query, meetings[query["source"]])["recall@1000w"]
+        for passages, query in zip(answers, queries, strict=True)
         if query["answerable"]
-    ]
-    return statistics.fmean(recalls)
+    )
 
 
 class Questions:
@@ -264,10 +263,11 @@ class Questions:
         times: dict[str, float] = {}
         for query, each in zip(self.queries, given, strict=True):
             times.setdefault(query["question"], each["ms"])
-        answers = [each["found"] for each in given]
+        laid = [[passage_of(found, self.transcripts) for found in each["found"]] for each in given]
+        answers = [[passage for passage in passages if passage] for passages in laid]
         return Asked(
             sorted(times.values()),
-            recall(answers, self.queries, self.transcripts, self._meetings, self._score),
-            sum(passage_of(found, self.transcripts) is None for found in chain(*answers)),
+            recall(answers, self.queries, self._meetings, self._score),
+            sum(map(len, laid)) - sum(map(len, answers)),
             given[-1]["peak_mb"],
         )
