@@ -29,7 +29,7 @@ from index.build import ingest
 from index.embed import load_embedder
 from index.embedded import Embedded
 from index.lexical import POSTINGS, terms
-from index.postgres.connect import Connection, Database, connect
+from index.postgres.connect import Connection, Database, connected
 from index.postgres.ingest import ingest_postgres
 from index.postgres.postings import PostingList, bm25
 from index.postgres.schema import migrate
@@ -48,7 +48,7 @@ TOP = 8
 
 def build(url: str, corpus: Corpus) -> tuple[int, float]:
     """Fills the store, one document after the other. Passages, and the seconds that it took to write them."""
-    with connect(url) as connection:
+    with connected(url) as connection:
         migrate(connection, "made up", DIMENSION)
     database = Database(url, writing=True)
     written, seconds = 0, 0.0
@@ -74,7 +74,7 @@ def print_sizes(url: str, passages: int) -> None:
             coalesce(pg_total_relation_size(nullif(reltoastrelid, 0)), 0), pg_indexes_size(oid)
         FROM pg_class WHERE relnamespace = 'onrecord'::regnamespace AND relkind = 'r' AND relname <> 'migration'
         ORDER BY pg_total_relation_size(oid) DESC LIMIT 6"""
-    with connect(url) as connection:
+    with connected(url) as connection:
         tables = connection.execute(query).fetchall()
         graph = connection.execute("SELECT pg_relation_size('passage_vector')").fetchone()
         whole = connection.execute("SELECT pg_database_size(current_database())").fetchone()
@@ -190,7 +190,7 @@ def fill_alternatives(url: str) -> None:
             || '}/1000000')::sparsevec(1000000) AS words
             FROM plain JOIN numbered USING (term) GROUP BY row;
         VACUUM ANALYZE"""
-    with connect(url) as connection:
+    with connected(url) as connection:
         for statement in statements.split(";"):
             connection.execute(statement.encode())
 
@@ -227,7 +227,7 @@ ALTERNATIVES = {
 def print_alternatives(url: str, asked: Sequence[Query], passages: int) -> None:
     fill_alternatives(url)
     print("| words alone, first 300 | median ms | 99 % ms | GB per million |\n| --- | --- | --- | --- |")
-    with closing(open_postgres(url)) as store, connect(url) as connection:
+    with closing(open_postgres(url)) as store, connected(url) as connection:
         connection.prepare_threshold = 0
 
         def size(table: str) -> str:

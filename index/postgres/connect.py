@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -11,7 +12,7 @@ import psycopg
 from pgvector.psycopg import register_vector
 from psycopg import OperationalError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.errors import QueryCanceled, SerializationFailure
+from psycopg.errors import IdleInTransactionSessionTimeout, QueryCanceled, SerializationFailure
 from psycopg_pool import ConnectionPool
 
 from index.errors import StoreError
@@ -32,7 +33,17 @@ AVOIDED_SECONDS = 15
 REPEATED_SECONDS = 60
 """How long what is written is tried again where the server is lost: a failover takes less."""
 
-_TRANSIENT = (OperationalError, SerializationFailure)  # the latter also where a replica had to give way to its primary
+# What passes: a server that is lost, a replica that gave way to its primary, a process that was stopped for too long.
+_TRANSIENT = (OperationalError, SerializationFailure, IdleInTransactionSessionTimeout)
+_CONNECTION = {
+    "application_name": "onrecord",
+    "connect_timeout": CONNECT_SECONDS,
+    # A machine that vanished says nothing: we ask, and wait for ten seconds.
+    "keepalives_idle": 4,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 _ALWAYS = (
     # The tables, and the extension's types wherever this database has them.
     "SELECT set_config('search_path', 'onrecord,' || current_setting('search_path'), false)",
@@ -68,25 +79,30 @@ def address(url: str) -> str:
     return f"PostgreSQL at {where}{port}, database {fields.get('dbname') or 'by default'}"
 
 
-def connect(url: str) -> Connection:
-    """One connection, its search path set; the error says why there is none."""
-    try:
-        connection = psycopg.connect(_conninfo(url), autocommit=True)
-        _execute_all(connection, _ALWAYS)
-    except OperationalError as error:
-        raise StoreError(f"{address(url)} cannot be reached: {reason(error)}") from error
-    return connection
+@contextmanager
+def connected(*urls: str) -> Generator[Connection]:
+    """A connection to the first of these servers that lets us in, its search path set.
+
+    Raises StoreError where none does, and for whatever else PostgreSQL has against us meanwhile.
+    """
+    with _first(urls) as connection:
+        try:
+            yield connection
+        except psycopg.Error as error:
+            raise StoreError(f"{address(urls[0])}: {reason(error)}") from error
 
 
-def connect_to_any(*urls: str) -> Connection:
-    """The first of these servers that lets us in. Raises StoreError, with the reason, where none does."""
-    failures: list[StoreError] = []
+def _first(urls: Sequence[str]) -> Connection:
+    failure: OperationalError | None = None
     for url in urls:
         try:
-            return connect(url)
-        except StoreError as error:
-            failures.append(error)
-    raise failures[-1]
+            connection: Connection = psycopg.connect(_conninfo(url), autocommit=True)
+        except OperationalError as error:
+            failure = error
+        else:
+            _execute_all(connection, _ALWAYS)
+            return connection
+    raise StoreError(f"{address(urls[-1])} cannot be reached: {failure and reason(failure)}") from failure
 
 
 def reason(error: Exception) -> str:
@@ -187,10 +203,7 @@ class Database:
 
 
 def _conninfo(url: str) -> str:
-    fields = parsed(url)
-    fields.setdefault("connect_timeout", CONNECT_SECONDS)
-    fields.setdefault("application_name", "onrecord")
-    return make_conninfo("", **fields)
+    return make_conninfo("", **(_CONNECTION | parsed(url)))
 
 
 def _execute_all(connection: Connection, statements: tuple[str, ...]) -> None:

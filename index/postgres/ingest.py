@@ -17,7 +17,7 @@ from index.changes import Progress, Report, find_changes, read_changed
 from index.embed import Embedder
 from index.embedded import Embedded, SourceEmbedder, Stored
 from index.errors import StoreError
-from index.postgres.connect import Connection, Database, connect
+from index.postgres.connect import Connection, Database, connected
 from index.postgres.jobs import (
     Job,
     claim,
@@ -60,7 +60,7 @@ def ingest_postgres(
     is not there either. Whoever reads meets each document as it was or as it is.
     """
     began = time.monotonic()
-    with connect(url) as connection:
+    with connected(url) as connection:
         migrate(connection, embedder.fingerprint, embedder.dimension)
     database = Database(url, writing=True)
     worker = _Worker(database, [str(path.resolve()) for path in paths], embedder, progress)
@@ -134,10 +134,10 @@ class _Worker:
                 "ANALYZE (SKIP_LOCKED) turn, term, source",
             ):
                 self._database.write(lambda c, s=statement: c.execute(s.encode()))
-        query = """
-            UPDATE holdings SET generation = greatest(generation, 1) RETURNING generation, passages"""
-        found = self._database.write(lambda c: c.execute(query).fetchone())
-        generation, self.report.passages = found or (0, 0)
+        # Where nothing was found, there is an index all the same.
+        self._database.write(lambda c: c.execute("UPDATE holdings SET generation = 1 WHERE generation = 0"))
+        query = "SELECT generation, passages FROM holdings"
+        ((generation, self.report.passages),) = self._database.write(lambda c: c.execute(query).fetchall())
         self.report.snapshot = f"pg-{generation}"
 
     def _prepared(self, lease_seconds: float) -> Iterator[Prepared]:

@@ -100,11 +100,12 @@ def offer_removal(connection: Connection, source_id: str, root: str, path: str) 
     """A source to be removed, unless another file has taken its id."""
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_OFFERING,))
-        taken = connection.execute(
-            "SELECT FROM job WHERE source_id = %s AND work = 'write' AND (root, path) <> (%s, %s)",
-            (source_id, root, path),
+        holders = connection.execute(
+            "SELECT root, path FROM source WHERE id = %(id)s"
+            " UNION ALL SELECT root, path FROM job WHERE source_id = %(id)s AND work = 'write'",
+            {"id": source_id},
         )
-        if taken.fetchone() is None:
+        if not {*holders} - {(root, path)}:
             _put(connection, (source_id, "remove", root, path, "", None, None))
 
 

@@ -13,7 +13,7 @@ from pgvector import HalfVector
 from index.dense import Rows
 from index.embed import Matrix
 from index.lexical import POSTINGS
-from index.postgres.connect import Connection, Database, connect_to_any
+from index.postgres.connect import Connection, Database, connected
 from index.postgres.postings import PostingList, best, bm25, idf
 from index.postgres.rows import (
     PLACES,
@@ -244,7 +244,7 @@ def open_postgres(url: str, replica_url: str | None = None, *, graph: bool | Non
     Raises NoSnapshotError where nothing was ingested, SnapshotError where the tables are not this program's, and
     StoreError where no server can be reached.
     """
-    with connect_to_any(*filter(None, (replica_url, url))) as connection:  # a pool would only wait, and not say why
+    with connected(*filter(None, (replica_url, url))) as connection:  # a pool would only wait, and not say why
         check(connection)
     database = Database(url, replica_url)
     try:
@@ -256,7 +256,7 @@ def open_postgres(url: str, replica_url: str | None = None, *, graph: bool | Non
 
 def live_id(url: str, replica_url: str | None = None) -> str:
     """The id of the store as it is now; raises as `open_postgres` does."""
-    with connect_to_any(*filter(None, (replica_url, url))) as connection:
+    with connected(*filter(None, (replica_url, url))) as connection:
         check(connection)
         return _live_id(connection)
 

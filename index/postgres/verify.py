@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import LiteralString
 
-from index.postgres.connect import Connection, connect
+from index.postgres.connect import Connection, connected
 from index.postgres.rows import PLACES, TURN, first_row, passage_from, turn_from
 from index.postgres.schema import check
 from index.segment import source_flaws
@@ -43,7 +43,7 @@ def verify_postgres(url: str) -> list[str]:
     Whether the pages are as they were written, PostgreSQL itself knows (`pg_checksums`, `pg_amcheck`). Raises
     NoSnapshotError where there is nothing yet.
     """
-    with connect(url) as connection:
+    with connected(url) as connection:
         check(connection)
         with connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")

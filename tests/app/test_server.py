@@ -40,6 +40,7 @@ class Server:
             "ONRECORD_INDEX_DIR": str(index),
             "ONRECORD_CONVERSATIONS": str(folder / "conversations.sqlite"),
             "ONRECORD_FEEDBACK": str(folder / "feedback.sqlite"),
+            "TMPDIR": str(folder),  # one that is killed leaves its counts there
             **settings,
         }
         self._log = folder / "log"

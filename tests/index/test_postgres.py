@@ -19,7 +19,9 @@ import pytest
 from index.changes import Report
 from index.errors import NoSnapshotError, SnapshotError, StoreError
 from index.lexical import terms
+from index.postgres.connect import connected
 from index.postgres.ingest import ingest_postgres
+from index.postgres.jobs import offer_removal
 from index.postgres.store import PostgresStore, open_postgres
 from index.postgres.verify import verify_postgres
 from index.store import Scope, Store
@@ -222,6 +224,18 @@ class TestWorkers:
             assert ingest(tmp_path / "two", url).added == DOCUMENTS
             assert number(url, "SELECT count(*) FROM onrecord.job") == DOCUMENTS
 
+    def test_a_worker_that_comes_late_removes_nothing_that_has_moved(self, url: str, folder: Path) -> None:
+        """Two find that a file has another extension; when the second says what is gone, the first has written it."""
+        write(folder, 0)
+        ingest(folder, url)
+        (folder / "document-3.txt").rename(folder / "document-3.md")
+        ingest(folder, url)
+        with connected(url) as connection:
+            offer_removal(connection, "document-3", str(folder.resolve()), "document-3.txt")
+        assert number(url, "SELECT count(*) FROM onrecord.job") == 0
+        with closing(open_postgres(url)) as store:
+            assert_whole(store)
+
     def test_a_document_that_went_while_it_waited_is_not_written(self, url: str, folder: Path) -> None:
         write(folder, 0)
         with Worker(url, folder, lease=0.1, pause=10) as stuck:
@@ -410,6 +424,21 @@ class TestRefused:
             connection.execute("CREATE USER ann")
         with pytest.raises(StoreError, match="superuser run `CREATE EXTENSION vector`"):
             ingest(folder, url.replace("postgres@", "ann@"))
+
+    def test_a_user_who_may_not_read(self, url: str, folder: Path) -> None:
+        write(folder, 0)
+        ingest(folder, url)
+        with psycopg.connect(url) as connection:
+            connection.execute("CREATE USER ben")
+        theirs = url.replace("postgres@", "ben@")
+        for look in (open_postgres, verify_postgres, lambda url: ingest(folder, url)):
+            with pytest.raises(StoreError, match="permission denied for schema onrecord"):
+                look(theirs)
+        with psycopg.connect(url) as connection:
+            connection.execute("GRANT USAGE ON SCHEMA onrecord TO ben")
+            connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA onrecord TO ben")
+        with closing(open_postgres(theirs)) as store:
+            assert_whole(store)
 
 
 class TestVerify:
