@@ -189,10 +189,10 @@ class PostgresStore:
             connection.execute(_BEGIN)
             listed = connection.execute(_lists(scope), values, binary=True)
             near = connection.execute(_near(scope, graph=self._by_graph), values, binary=True)
-            said = connection.execute(_allowed(scope), values, binary=True) if scope.speakers else None
+            said = connection.execute(_packed(_allowed(scope)), values, binary=True) if scope.speakers else None
             lists = listed.fetchall()
             passages, tokens = lists[0][4:] if lists else (0, 0)
-            allowed = np.asarray([row for (row,) in said], np.int64) if said else None
+            allowed = np.frombuffer(said.fetchall()[0][0], ">i8") if said else None
             lexical = bm25([PostingList(*fields[:4]) for fields in lists], passages, tokens, limit, allowed)
             cosines = np.asarray(near.fetchall(), np.float64).reshape(-1, 2)
             # Rows are whole numbers below 2^53, so that a float holds them.
@@ -306,6 +306,11 @@ def _lists(scope: Scope) -> LiteralString:
 def _allowed(scope: Scope) -> LiteralString:
     """The rows in which any of the speakers speaks."""
     return _SAID if scope.source_id is None else f"{_SAID} AND {_OF_SOURCE}"
+
+
+def _packed(rows: LiteralString) -> LiteralString:
+    """All rows in one value, in network byte order: thousands come as fast as one."""
+    return f"SELECT coalesce(string_agg(int8send(row), ''), '') FROM ({rows}) AS rows"
 
 
 def _near(scope: Scope, *, graph: bool) -> LiteralString:
