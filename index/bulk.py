@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import chain, islice
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,13 +75,45 @@ class TorchTwin(SentenceTransformersEmbedder):
         self._model.bfloat16()
 
 
+class BackedTwin:
+    """The twin, until it fails in the middle of the work: from then on the default model, for what it failed at too.
+
+    Safe to call from several threads at once.
+    """
+
+    def __init__(self, twin: TorchTwin, default: Embedder, notice: Notice) -> None:
+        self.device = twin.device
+        self.one_core_a_call = twin.one_core_a_call
+        self._twin: TorchTwin | None = twin
+        self._default = default
+        self._notice = notice
+        self._lock = Lock()
+
+    def embed_batch(self, passages: Sequence[tuple[str, Sequence[tuple[int, int]]]]) -> list[Vectors]:
+        """What `embed_passage` gives of each of several passages."""
+        if twin := self._twin:
+            try:
+                return twin.embed_batch(passages)
+            # No memory left, a device that is gone, or an operation that it cannot do.
+            except (RuntimeError, MemoryError, OSError, LookupError, TypeError, ValueError) as error:
+                self._give_up(error)
+        return [self._default.embed_passage(text, ranges) for text, ranges in passages]
+
+    def _give_up(self, error: Exception) -> None:
+        with self._lock:
+            if self._twin:
+                self._twin = None
+                self._notice(f"torch has failed, and the default program embeds from here on: {error}")
+
+
 def embed_passages(
     texts: Iterable[PassageText], embedder: Embedder, notice: Notice = lambda sentence: None
 ) -> Iterator[tuple[Matrix, NDArray[np.int8]]]:
     """The vectors of each passage and, as int8, of its sentences, in order.
 
     `texts` are taken as they are needed, up to two blocks ahead, so that whatever yields them works while others are
-    embedded. After MANY passages of the default model the rest are embedded by torch, where that is faster and agrees.
+    embedded. After MANY passages of the default model the rest are embedded by torch, where that is faster and agrees,
+    and for as long as it does not fail.
     """
     for vector, rows in _by_the_fastest(iter(texts), embedder, notice):
         yield vector, quantise(rows)
@@ -121,7 +154,9 @@ def _load_twin(notice: Notice) -> TorchTwin | None:
         return None
 
 
-def _faster(twin: TorchTwin, embedder: Embedder, sample: Sequence[PassageText], notice: Notice) -> Embedder:
+def _faster(
+    twin: TorchTwin, embedder: Embedder, sample: Sequence[PassageText], notice: Notice
+) -> Embedder | BackedTwin:
     try:
         _try(twin, sample[:BATCH])  # the first call of all is slow
         tried = _try(twin, sample)
@@ -134,7 +169,7 @@ def _faster(twin: TorchTwin, embedder: Embedder, sample: Sequence[PassageText], 
         f"torch (bfloat16, {twin.device}) {'embeds from here on' if chosen else 'does not embed'}: "
         f"{default.seconds / tried.seconds:.2f} times as fast, cosines from {tried.agreement(default):.4f}"
     )
-    return twin if chosen else embedder
+    return BackedTwin(twin, embedder, notice) if chosen else embedder
 
 
 def _try(model: Embedder, sample: Sequence[PassageText]) -> Trial:
@@ -143,7 +178,7 @@ def _try(model: Embedder, sample: Sequence[PassageText]) -> Trial:
     return Trial(time.perf_counter() - began, vectors)
 
 
-def _embed(texts: Iterator[PassageText], model: Embedder) -> Iterator[Vectors]:
+def _embed(texts: Iterator[PassageText], model: Embedder | BackedTwin) -> Iterator[Vectors]:
     """In order; a block is taken and handed to the threads before the results of the one before are waited for."""
     with _threads(model) as pool:
         under_way: deque[Iterator[Vectors]] = deque()
@@ -158,11 +193,11 @@ def _embed(texts: Iterator[PassageText], model: Embedder) -> Iterator[Vectors]:
 
 
 @contextmanager
-def _threads(model: Embedder) -> Generator[ThreadPoolExecutor]:
+def _threads(model: Embedder | BackedTwin) -> Generator[ThreadPoolExecutor]:
     """One for each core; torch, which would take all cores for every call, is held to one for each."""
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
-        if isinstance(model, SentenceTransformersEmbedder):
+        if isinstance(model, SentenceTransformersEmbedder | BackedTwin):
             with model.one_core_a_call():
                 yield pool
         else:
@@ -171,9 +206,9 @@ def _threads(model: Embedder) -> Generator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _start(pool: ThreadPoolExecutor, block: Sequence[PassageText], model: Embedder) -> Iterator[Vectors]:
+def _start(pool: ThreadPoolExecutor, block: Sequence[PassageText], model: Embedder | BackedTwin) -> Iterator[Vectors]:
     """The vectors of a block, in order, as they are waited for."""
-    if not isinstance(model, SentenceTransformersEmbedder):
+    if not isinstance(model, SentenceTransformersEmbedder | BackedTwin):
         single = [pool.submit(model.embed_passage, each.text, each.ranges) for each in block]
         return (future.result() for future in single)
     by_length = sorted(range(len(block)), key=lambda i: -len(block[i].text))

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.bulk import LARGEST_BLOCK, MANY, TorchTwin, Trial, embed_passages, quantise
+from index.bulk import LARGEST_BLOCK, MANY, BackedTwin, TorchTwin, Trial, embed_passages, quantise
 from index.embed import Embedder, Matrix, OnnxEmbedder, SentenceTransformersEmbedder
 from index.prepare import PassageText, passage_text
 from ingest.limits import Limits
@@ -191,6 +191,31 @@ class TestTorch:
         [notice] = notices
         assert notice.startswith("torch (bfloat16, ")
         assert ("embeds from here on" in notice) != ("does not embed" in notice)
+
+    @pytest.mark.usefixtures("twin")
+    def test_where_it_fails_the_default_program_goes_on(
+        self, embedder: Embedder, corpus_texts: list[PassageText]
+    ) -> None:
+        import torch
+
+        broken = TorchTwin()
+        transformer = broken._model[0].auto_model
+        width = transformer.embeddings.position_embeddings.embedding_dim
+        transformer.embeddings.position_embeddings = torch.nn.Embedding(24, width, dtype=torch.bfloat16)
+        few, long = SHORT[:600], corpus_texts[0]
+        with pytest.raises((RuntimeError, IndexError)):  # torch's own: no token has a place beyond the 24th
+            broken.embed_batch([(long.text, long.ranges)])
+        texts, notices = [*few, *corpus_texts[:40], *few], list[str]()
+        backed = BackedTwin(broken, embedder, notices.append)
+        pairs = list(embed_passages(iter(texts), backed))
+        assert len(pairs) == len(texts)
+        assert [notice.partition(":")[0] for notice in notices] == [
+            "torch has failed, and the default program embeds from here on"
+        ]
+        for text, (vector, sentences) in list(zip(texts, pairs, strict=True))[len(few) :]:
+            expected, rows = embedder.embed_passage(text.text, text.ranges)
+            np.testing.assert_array_equal(vector, expected)
+            np.testing.assert_array_equal(sentences, quantise(rows))
 
     def test_few_passages_do_not_import_it(self, tmp_path: Path) -> None:
         program = (
