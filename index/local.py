@@ -15,6 +15,7 @@ from index.catalogue import Entry, read_catalogue
 from index.dense import DenseIndex, Rows
 from index.embed import Matrix
 from index.errors import SnapshotError
+from index.fuse import union
 from index.lexical import LexicalIndex
 from index.segment import COLUMNS, Segment, source_flaws
 from index.snapshot import REBUILD, HeldSnapshot, current_folder, hold_current
@@ -136,7 +137,7 @@ class LocalStore:
         lexical = self.lexical.search(terms, limit, source_id=scope.source_id, speakers=scope.speakers)
         positions, cosines = self.dense.search(vector, limit, self._positions(scope) if scope else None)
         dense = self._rows[positions], cosines
-        rows = np.union1d(lexical[0], dense[0])
+        rows = union(lexical, dense)
         at = np.searchsorted(self._rows, rows)
         shares = self._said(favoured, at) / np.maximum(self._words[at], 1)
         return Candidates(lexical, dense, rows, self._sources[at], self._middles[at], shares)

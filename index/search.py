@@ -133,8 +133,8 @@ class Index:
         The reranker, where there is one, has the last word on the order of the first RERANK_DEPTH.
         """
         found = self.store.find(terms(query), vector, CANDIDATES, Scope(source_id, speakers), favoured)
-        rows, evidence = fuse(found.lexical, found.dense)
-        scores = smooth(rows, evidence, found.sources, found.middles)
+        rows = found.rows
+        scores = smooth(rows, fuse(rows, found.lexical, found.dense), found.sources, found.middles)
         if favoured:
             scores *= 1 + FAVOUR * found.shares
         depth = top_k if self.reranker is None else max(top_k, RERANK_DEPTH)

@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from jellyfish import metaphone
@@ -71,6 +71,7 @@ def _without_accents(text: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
 
 
+@lru_cache(maxsize=8192)
 def bare_name(name: str) -> str:
     """The folded name without what labels add to it: `Mr. Bob Ray (Leeds, Lab)` and `Bob Ray MP` are both `bob ray`.
 
@@ -143,6 +144,8 @@ def merge_speakers(documents: Sequence[Naming]) -> tuple[list[Speaker], list[dic
 
 def _names_of(document: Naming, shared: Mapping[str, set[str]]) -> dict[str, str]:
     """For each name that the turns of a document use, itself, or whom the document lists under that shared alias."""
+    if not shared:
+        return {name: name for name in document.turns}
     listed = {fold_name(alias): person.name for person in document.people for alias in person.aliases}
     return {name: listed.get(fold_name(name), name) if fold_name(name) in shared else name for name in document.turns}
 

@@ -12,6 +12,7 @@ from pgvector import HalfVector
 
 from index.dense import Rows
 from index.embed import Matrix
+from index.fuse import union
 from index.lexical import POSTINGS
 from index.postgres.connect import Connection, Database, connected
 from index.postgres.postings import PostingList, best, bm25, idf
@@ -198,7 +199,7 @@ class PostgresStore:
             # Rows are whole numbers below 2^53, so that a float holds them.
             by_row = cosines[np.argsort(cosines[:, 0])]
             dense = best(by_row[:, 0].astype(np.int64), by_row[:, 1].astype(np.float32), limit)
-            rows = np.union1d(lexical[0], dense[0])
+            rows = union(lexical, dense)
             values["rows"] = rows.tolist()
             placed = connection.execute(_PLACED, values, binary=True)
             theirs = connection.execute(_FAVOURED, values, binary=True) if favoured else None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from index.dense import Rows, Scores
-from index.fuse import DENSE_WEIGHT, NEIGHBOURS, OWN_WEIGHT, WIDTH_WORDS, fuse, smooth, standardise
+from index.fuse import DENSE_WEIGHT, NEIGHBOURS, OWN_WEIGHT, WIDTH_WORDS, fuse, smooth, standardise, union
 
 Ranking = tuple[Rows, Scores]
 RANKINGS = st.dictionaries(st.integers(0, 60), st.floats(-5, 30, width=32), max_size=40)
@@ -19,6 +19,11 @@ RANKINGS = st.dictionaries(st.integers(0, 60), st.floats(-5, 30, width=32), max_
 def ranking(scores: dict[int, float]) -> Ranking:
     best = sorted(scores, key=lambda row: (-scores[row], row))
     return np.asarray(best, np.int64), np.asarray([scores[row] for row in best], np.float32)
+
+
+def fused(lexical: Ranking, dense: Ranking) -> tuple[Rows, NDArray[np.float64]]:
+    rows = union(lexical, dense)
+    return rows, fuse(rows, lexical, dense)
 
 
 def naive_smooth(
@@ -42,7 +47,7 @@ def test_standardised_scores() -> None:
 
 def test_two_rankings_by_hand() -> None:
     # By words rows 2, 5 and 9 score 0, 3 and 1: mean 4/3, variance 42/27. By vectors .6, .6 (the lowest) and .8.
-    rows, evidence = fuse(ranking({5: 3, 9: 1}), ranking({9: 0.8, 2: 0.6}))
+    rows, evidence = fused(ranking({5: 3, 9: 1}), ranking({9: 0.8, 2: 0.6}))
     assert rows.tolist() == [2, 5, 9]
     words = [(score - 4 / 3) / (42 / 27) ** 0.5 for score in (0, 3, 1)]
     vectors = [-(0.5**0.5), -(0.5**0.5), 2**0.5]
@@ -51,22 +56,22 @@ def test_two_rankings_by_hand() -> None:
 
 
 def test_a_word_that_one_passage_alone_holds_counts() -> None:
-    _, evidence = fuse(ranking({3: 5.0}), ranking({1: 0.5, 2: 0.4, 3: 0.3}))
+    _, evidence = fused(ranking({3: 5.0}), ranking({1: 0.5, 2: 0.4, 3: 0.3}))
     assert evidence.argmax() == 2
 
 
 def test_one_ranking_alone_keeps_its_order() -> None:
     nothing = ranking({})
     for both in ((ranking({5: 3, 9: 1, 7: 2}), nothing), (nothing, ranking({5: 3, 9: 1, 7: 2}))):
-        rows, evidence = fuse(*both)
+        rows, evidence = fused(*both)
         assert rows[np.argsort(-evidence)].tolist() == [5, 7, 9]
-    rows, evidence = fuse(nothing, nothing)
+    rows, evidence = fused(nothing, nothing)
     assert (rows.size, evidence.size) == (0, 0)
 
 
 @given(RANKINGS, RANKINGS)
 def test_fusion_keeps_every_row_once_in_order(lexical: dict[int, float], dense: dict[int, float]) -> None:
-    rows, evidence = fuse(ranking(lexical), ranking(dense))
+    rows, evidence = fused(ranking(lexical), ranking(dense))
     assert rows.tolist() == sorted(lexical.keys() | dense.keys())
     assert len(evidence) == len(rows)
     assert (evidence > 0).all()
@@ -82,8 +87,8 @@ def test_the_order_of_candidates_does_not_matter(
         random.shuffle(order)
         return found[0][order], found[1][order]
 
-    rows, evidence = fuse(ranking(lexical), ranking(dense))
-    again, same = fuse(shuffled(ranking(lexical)), shuffled(ranking(dense)))
+    rows, evidence = fused(ranking(lexical), ranking(dense))
+    again, same = fused(shuffled(ranking(lexical)), shuffled(ranking(dense)))
     assert again.tolist() == rows.tolist()
     assert same.tolist() == pytest.approx(evidence.tolist(), rel=1e-5)
 
@@ -94,7 +99,7 @@ def test_the_scale_of_a_ranking_does_not_matter(
 ) -> None:
     lexical = {row: round(score) for row, score in lexical.items()}
     scaled = {row: score * factor for row, score in lexical.items()}
-    one, other = fuse(ranking(lexical), ranking(dense))[1], fuse(ranking(scaled), ranking(dense))[1]
+    one, other = fused(ranking(lexical), ranking(dense))[1], fused(ranking(scaled), ranking(dense))[1]
     if len(set(lexical.values())) > 1:
         assert other.tolist() == pytest.approx(one.tolist(), rel=1e-3)
 

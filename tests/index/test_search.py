@@ -11,7 +11,7 @@ import pytest
 
 from index.build import ingest
 from index.embed import Embedder
-from index.fuse import fuse, smooth
+from index.fuse import fuse, smooth, union
 from index.lexical import terms
 from index.local import LocalStore
 from index.prepare import passage_text
@@ -107,14 +107,15 @@ def test_scores_are_those_of_the_two_rankings_fused(index: Index, query: str, fi
     cosines = index.store.dense.vectors(np.asarray(allowed)) @ vector
     order = np.argsort(-cosines, kind="stable")
     lexical = index.store.lexical.search(terms(query), CANDIDATES, source_id=source_id, speakers=speakers)
-    rows, evidence = fuse(lexical, (np.asarray(allowed)[order], cosines[order]))
+    dense = np.asarray(allowed)[order], cosines[order]
+    rows = union(lexical, dense)
     middles, sources, end = [], [], 0
     for passage in passages:
         end = 0 if passage.ordinal == 0 else end
         middles.append(end + passage.words / 2)
         end += passage.words
         sources.append(hash(passage.source_id))
-    scores = smooth(rows, evidence, np.asarray(sources)[rows], np.asarray(middles)[rows])
+    scores = smooth(rows, fuse(rows, lexical, dense), np.asarray(sources)[rows], np.asarray(middles)[rows])
     hits = index.search(query, vector, 100, **filters)
     assert {hit.passage.id for hit in hits} == {passages[row].id for row in rows}
     assert [hit.score for hit in hits] == pytest.approx(sorted(scores.tolist(), reverse=True), rel=1e-4)
