@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from index.catalogue import Entry, write_catalogue
+from index.catalogue import Entry, update_catalogue, write_catalogue
 from index.changes import Changed, Changes, Flaw, Progress, Report, find_changes, read_changed
 from index.embed import Embedder
 from index.embedded import Embedded, SourceEmbedder, Stored
@@ -154,6 +154,7 @@ class _Build:
         old = previous.entries if previous else {}
         self.entries: dict[str, Entry] = {record.source.id: old[record.source.id] for record in changes.kept}
         self._namings: dict[str, Naming] = {source_id: e.record.naming for source_id, e in self.entries.items()}
+        self._merged: tuple[list[Speaker], dict[str, dict[str, str]]] | None = None
         self.segments: dict[str, Segment] = dict(previous.segments) if previous else {}
         self._next_row = previous.next_row if previous else 0
         self._next_number = previous.next_number if previous else 0
@@ -193,10 +194,10 @@ class _Build:
                 link(previous.held, self.folder, f"{SEGMENTS}/{name}")
         self._write_words()
         speakers, _ = self._speakers()
-        speaking = {name for entry in self.entries.values() for name in entry.record.spoken}
+        speaking = {name for entry in self.entries.values() for name in entry.record.canonical.values()}
         speakers = [speaker for speaker in speakers if speaker.name in speaking]
         entries = [self.entries[source_id] for source_id in sorted(self.entries)]
-        write_catalogue(self.folder / CATALOGUE, entries, speakers)
+        self._write_catalogue(entries, speakers)
         records = [entry.record for entry in entries]
         numbers = np.asarray([entry.number for entry in entries], np.int64)
         counts = {
@@ -219,6 +220,7 @@ class _Build:
 
     def _prepare(self, group: Sequence[tuple[Changed, Document]]) -> Iterator[Prepared]:
         self._namings.update((changed.source_id, Naming.of(document)) for changed, document in group)
+        self._merged = None
         _, canonical = self._speakers()
         for changed, document in group:
             names = canonical[changed.source_id]
@@ -226,9 +228,11 @@ class _Build:
 
     def _speakers(self) -> tuple[list[Speaker], dict[str, dict[str, str]]]:
         """All speakers, and for each source the canonical names of those its turns name."""
-        ids = sorted(self._namings)
-        speakers, canonical = merge_speakers([self._namings[source_id] for source_id in ids])
-        return speakers, dict(zip(ids, canonical, strict=True))
+        if self._merged is None:
+            ids = sorted(self._namings)
+            speakers, canonical = merge_speakers([self._namings[source_id] for source_id in ids])
+            self._merged = speakers, dict(zip(ids, canonical, strict=True))
+        return self._merged
 
     def _write(self, sources: Iterable[Prepared]) -> None:
         """A new segment of some sources, where there are any."""
@@ -310,6 +314,18 @@ class _Build:
 
     def _stored(self, entry: Entry) -> Embedded:
         return self.segments[entry.segment].embedded(entry.record, entry.number, entry.first_row)
+
+    def _write_catalogue(self, entries: Sequence[Entry], speakers: Sequence[Speaker]) -> None:
+        """That of the snapshot before, brought up to date, unless all is new."""
+        path, previous = self.folder / CATALOGUE, self._previous
+        if previous is None or self._anew:
+            write_catalogue(path, entries, speakers)
+            return
+        old = previous.entries
+        # What stays is the very same object; to compare what it holds would take as long as to write it.
+        gone = [entry for source_id, entry in old.items() if self.entries.get(source_id) is not entry]
+        new = [entry for entry in entries if old.get(entry.record.source.id) is not entry]
+        update_catalogue(path, previous.held.folder / CATALOGUE, gone, new, speakers)
 
     def _write_words(self) -> None:
         """The index of words: that of the snapshot before, brought up to date, unless much of it is dead."""

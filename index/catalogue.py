@@ -1,11 +1,12 @@
-"""The sources of a snapshot and who speaks in them, in one SQLite file that is small enough to be written anew."""
+"""The sources of a snapshot and who speaks in them, in one SQLite file that is small enough to be copied."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
-from collections.abc import Iterable, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,12 +41,33 @@ class Entry:
 
 def write_catalogue(path: Path, entries: Iterable[Entry], speakers: Iterable[Speaker]) -> None:
     """A new file."""
-    with closing(sqlite3.connect(path)) as db, db:
+    with _writing(path) as db:
         db.executescript(_SCHEMA)
-        db.executemany("INSERT INTO source VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", map(_fields, entries))
-        db.executemany(
-            "INSERT INTO speaker VALUES (?,?,?)", ((s.name, _json(s.aliases), _json(s.roles)) for s in speakers)
-        )
+        _insert(db, entries, speakers)
+
+
+def update_catalogue(
+    path: Path, older: Path, gone: Iterable[Entry], new: Iterable[Entry], speakers: Iterable[Speaker]
+) -> None:
+    """A new file: what the file `older` has, without the entries `gone`, with the `new` ones, and other speakers."""
+    shutil.copyfile(older, path)
+    with _writing(path) as db:
+        db.executemany("DELETE FROM source WHERE number = ?", ((entry.number,) for entry in gone))
+        db.execute("DELETE FROM speaker")
+        _insert(db, new, speakers)
+
+
+@contextmanager
+def _writing(path: Path) -> Generator[sqlite3.Connection]:
+    with closing(sqlite3.connect(path)) as db, db:
+        # Whoever publishes the folder sees to it that it is on the disk; a crash before leaves nothing to mend.
+        db.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
+        yield db
+
+
+def _insert(db: sqlite3.Connection, entries: Iterable[Entry], speakers: Iterable[Speaker]) -> None:
+    db.executemany("INSERT INTO source VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", map(_fields, entries))
+    db.executemany("INSERT INTO speaker VALUES (?,?,?)", ((s.name, _json(s.aliases), _json(s.roles)) for s in speakers))
 
 
 def read_catalogue(path: Path) -> tuple[list[Entry], list[Speaker]]:
@@ -86,7 +108,7 @@ def _entry(
     naming: str,
     canonical: str,
 ) -> Entry:
-    listed = tuple(Person(name, role, tuple(aliases)) for name, role, aliases in json.loads(people))
+    listed = tuple(Person(name, role, tuple(aliases)) for name, role, aliases in _list(people))
     record = SourceRecord(
         Source(source_id, path, title, kind, url, date, listed),
         root,
@@ -95,9 +117,14 @@ def _entry(
         json.loads(canonical),
         turns,
         passages,
-        tuple((line, reason) for line, reason in json.loads(warnings)),
+        tuple((line, reason) for line, reason in _list(warnings)),
     )
     return Entry(record, number, segment, first_row)
+
+
+def _list(text: str) -> list[Any]:
+    """From JSON; most lists of thousands of sources are empty, and are not parsed."""
+    return [] if text == "[]" else json.loads(text)
 
 
 def _json(value: Any) -> str:

@@ -79,27 +79,29 @@ def find_changes(paths: Sequence[Path], known: Iterable[SourceRecord], report: R
     Sources that the paths do not cover stay. A source keeps the id it has; a new one gets that of its path, unless a
     file of another ingest has it taken.
     """
-    old = {Path(record.root, record.source.path): record for record in known}
+    old = {_file(record.root, record.source.path): record for record in known}
     walked = walk(paths)
     report.errors += [Flaw(str(error.path), error.line, error.reason) for error in walked.errors]
-    covers = {path.resolve() for path in paths}
-    found = {Path(entry.root, entry.relative): entry for entry in walked.found}
-    kept = [
-        record
+    covers = {str(path.resolve()) for path in paths}
+    folders = tuple(_file(cover, "") for cover in covers)
+    found = {_file(str(entry.root), entry.relative): entry for entry in walked.found}
+    covered = {file for file in old if file in covers or file.startswith(folders)}
+    kept = {
+        file: record
         for file, record in old.items()
-        if covers.isdisjoint([file, *file.parents]) or (file in found and found[file].digest == record.digest)
-    ]
-    report.unchanged = sum(Path(record.root, record.source.path) in found for record in kept)
-    removed = [r for file, r in old.items() if file not in found and not covers.isdisjoint([file, *file.parents])]
+        if file not in covered or (file in found and found[file].digest == record.digest)
+    }
+    report.unchanged = sum(file in found for file in kept)
+    removed = [record for file, record in old.items() if file in covered and file not in found]
     report.removed = len(removed)
-    staying = {record.source.id for record in kept}
-    taken = staying | {old[file].source.id for file in found if file in old}
-    changed = [
-        _changed(entry, old.get(file), taken)
-        for file, entry in found.items()
-        if file not in old or old[file].source.id not in staying
-    ]
-    return Changes(tuple(sorted(changed, key=lambda each: each.source_id)), tuple(kept), tuple(removed))
+    taken = {record.source.id for record in kept.values()} | {old[file].source.id for file in found if file in old}
+    changed = [_changed(entry, old.get(file), taken) for file, entry in found.items() if file not in kept]
+    return Changes(tuple(sorted(changed, key=lambda each: each.source_id)), tuple(kept.values()), tuple(removed))
+
+
+def _file(root: str, path: str) -> str:
+    """As text: of the many files that an index may hold, paths would take longer than all the rest."""
+    return f"{root.rstrip('/')}/{path}"
 
 
 def read_changed(changed: Changed, limits: Limits, report: Report) -> Document | None:

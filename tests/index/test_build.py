@@ -302,6 +302,16 @@ def test_two_corpus_folders_are_kept_apart(library: Library, tmp_path: Path) -> 
     assert library.counts(library.corpus, other) == {"unchanged": 1, "removed": 1}
 
 
+def test_a_folder_does_not_stand_for_one_whose_name_begins_with_its(library: Library) -> None:
+    other = library.corpus.with_name(f"{library.corpus.name}-2")
+    other.mkdir()
+    (other / "glass.txt").write_text(talk(("Dee Low", "Windows are of glass.")))
+    assert library.counts(other) == {"added": 1, "embedded": 1}
+    (other / "glass.txt").unlink()
+    assert library.counts() == {"unchanged": 2}
+    assert library.counts(other) == {"removed": 1}
+
+
 def test_a_file_that_is_gone_can_be_named_to_drop_it(library: Library) -> None:
     path = library.corpus / "steel.txt"
     path.unlink()

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.catalogue import Entry, read_catalogue, write_catalogue
+from index.catalogue import Entry, read_catalogue, update_catalogue, write_catalogue
 from index.errors import SnapshotError
 from index.prepare import SourceRecord
 from ingest.model import Person, Source
@@ -51,6 +52,31 @@ def test_what_is_written_is_read(written: list[Entry], speakers: list[Speaker]) 
         path = Path(folder, "catalogue ?#%.sqlite")
         write_catalogue(path, written, speakers)
         assert read_catalogue(path) == (written, sorted(speakers, key=lambda speaker: speaker.name.encode()))
+
+
+@settings(deadline=None)
+@given(entries(), SPEAKERS, SPEAKERS, st.data())
+def test_what_is_brought_up_to_date_is_read(
+    written: list[Entry], speakers: list[Speaker], later: list[Speaker], data: st.DataObject
+) -> None:
+    """Sources that go, come, move to another segment or are read anew, under a number of their own as ever."""
+    kinds = [data.draw(st.sampled_from(["stays", "goes", "comes", "moves", "changes"])) for _ in written]
+    old = {kind: [e for e, k in zip(written, kinds, strict=True) if k == kind] for kind in set(kinds) - {"comes"}}
+    moved = [replace(entry, segment="other") for entry in old.get("moves", [])]
+    changed = [
+        replace(entry, number=entry.number + 9, record=replace(entry.record, digest="new"))
+        for entry in old.get("changes", [])
+    ]
+    new = [entry for entry, kind in zip(written, kinds, strict=True) if kind == "comes"] + moved + changed
+    with tempfile.TemporaryDirectory() as folder:
+        older, path = Path(folder, "older.sqlite"), Path(folder, "newer.sqlite")
+        write_catalogue(older, [entry for part in old.values() for entry in part], speakers)
+        before = older.read_bytes()
+        gone = [entry for kind in ("goes", "moves", "changes") for entry in old.get(kind, [])]
+        update_catalogue(path, older, gone, new, later)
+        left = sorted([*old.get("stays", []), *new], key=lambda entry: entry.record.source.id)
+        assert read_catalogue(path) == (left, sorted(later, key=lambda speaker: speaker.name.encode()))
+        assert older.read_bytes() == before
 
 
 def test_turns_are_counted_by_speaker_not_by_name() -> None:
