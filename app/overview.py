@@ -21,7 +21,7 @@ from app.quoting import quote
 from app.settings import Settings
 from index.lexical import terms
 from index.search import Index
-from ingest.model import Source, Turn
+from ingest.model import Turn
 from ingest.names import is_english_word, is_full_name, is_given_name
 from ingest.speakers import Speaker, bare_name
 
@@ -31,8 +31,6 @@ TURNS_READ = 2000
 """Of each of those sources, from its beginning."""
 SPEAKERS_OF_SOURCE = 3
 TOPICS_OF_SPEAKER = 3
-LAST_TURNS = 20
-"""Turns at the end of a source in which its last word is looked for: turns are in the order in which they begin."""
 MOST_TRIES = 24
 """Questions that are asked of the index to find those that it answers."""
 
@@ -123,25 +121,13 @@ def overview_router(live: LiveIndex, settings: Settings) -> APIRouter:
 def look_over(index: Index, settings: Settings) -> OverviewResponse:
     """The same for the same snapshot and settings."""
     sources = index.store.sources()
-    counts = index.store.source_counts()
-    lengths = [_seconds(index, source, counts[source.id][0]) for source in sources]
-    timed = [seconds for seconds in lengths if seconds is not None]
+    durations = index.store.durations()
     return OverviewResponse(
         sources=len(sources),
         speakers=len({bare_name(speaker.name) for speaker in index.store.speakers()}),
-        seconds=sum(timed) if timed else None,
+        seconds=sum(durations.values()) if durations else None,
         questions=suggest(index, settings),
     )
-
-
-def _seconds(index: Index, source: Source, turns_of_source: int) -> float | None:
-    """From the first words to the last; null without a clock. Times in notes are a recording's, not their own."""
-    turns = index.store.turns(source.id, 0, 0) if source.kind == "transcript" else ()
-    if not turns or turns[0].start is None:
-        return None
-    last = index.store.turns(source.id, max(0, turns_of_source - LAST_TURNS))
-    times = [time for turn in last for cue in turn.cues for time in (cue.start, cue.end) if time is not None]
-    return max([0.0, *(time - turns[0].start for time in times)])
 
 
 def suggest(index: Index, settings: Settings) -> list[str]:

@@ -21,7 +21,8 @@ CREATE TABLE source (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, segment TEXT NOT NULL, first_row INTEGER NOT NULL,
     turns INTEGER NOT NULL, passages INTEGER NOT NULL, root TEXT NOT NULL, path TEXT NOT NULL, digest TEXT NOT NULL,
     title TEXT NOT NULL, kind TEXT NOT NULL, url TEXT, date TEXT, people TEXT NOT NULL, warnings TEXT NOT NULL,
-    naming TEXT NOT NULL, canonical TEXT NOT NULL, UNIQUE (root, path));
+    naming TEXT NOT NULL, canonical TEXT NOT NULL, seconds REAL,
+    UNIQUE (root, path));
 CREATE TABLE speaker (name TEXT PRIMARY KEY, aliases TEXT NOT NULL, roles TEXT NOT NULL) WITHOUT ROWID;
 """
 
@@ -66,7 +67,7 @@ def _writing(path: Path) -> Generator[sqlite3.Connection]:
 
 
 def _insert(db: sqlite3.Connection, entries: Iterable[Entry], speakers: Iterable[Speaker]) -> None:
-    db.executemany("INSERT INTO source VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", map(_fields, entries))
+    db.executemany("INSERT INTO source VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", map(_fields, entries))
     db.executemany("INSERT INTO speaker VALUES (?,?,?)", ((s.name, _json(s.aliases), _json(s.roles)) for s in speakers))
 
 
@@ -86,7 +87,7 @@ def _fields(entry: Entry) -> Sequence[Any]:
     kept = (entry.number, s.id, entry.segment, entry.first_row, r.turns, r.passages, r.root, s.path, r.digest)
     people = [[p.name, p.role, p.aliases] for p in s.people]
     described = (s.title, s.kind, s.url, s.date, _json(people), _json(r.warnings))
-    return (*kept, *described, _json(r.naming.turns), _json(r.canonical))
+    return (*kept, *described, _json(r.naming.turns), _json(r.canonical), r.seconds)
 
 
 def _entry(
@@ -107,6 +108,7 @@ def _entry(
     warnings: str,
     naming: str,
     canonical: str,
+    seconds: float | None,
 ) -> Entry:
     listed = tuple(Person(name, role, tuple(aliases)) for name, role, aliases in _list(people))
     record = SourceRecord(
@@ -118,6 +120,7 @@ def _entry(
         turns,
         passages,
         tuple((line, reason) for line, reason in _list(warnings)),
+        seconds,
     )
     return Entry(record, number, segment, first_row)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -55,7 +55,7 @@ class LocalStore:
         dead = np.flatnonzero(~self._live)
         self.dense = DenseIndex([segment.files for segment in ordered], manifest.dimension, dead)
         self.lexical = LexicalIndex(held.folder / LEXICAL)
-        self._passage = lru_cache(_PASSAGES_KEPT)(self._read_passage)
+        self._kept: dict[int, StoredPassage] = {}
         self._speakers_of = lru_cache(_SPEAKERS_KEPT)(self._find_speakers)
 
     def __len__(self) -> int:
@@ -124,6 +124,10 @@ class LocalStore:
     def source_counts(self) -> Mapping[str, tuple[int, int]]:
         return self._counts
 
+    def durations(self) -> Mapping[str, float]:
+        lengths = ((source_id, entry.record.seconds) for source_id, entry in self.entries.items())
+        return {source_id: seconds for source_id, seconds in lengths if seconds is not None}
+
     def idf(self, terms: Sequence[str]) -> dict[str, float]:
         return {term: self.lexical.idf(term) for term in terms}
 
@@ -147,21 +151,35 @@ class LocalStore:
             return []
         positions = np.searchsorted(self._rows, rows)
         similarities = (self.dense.vectors(positions) @ vector).tolist()
-        found = map(self._passage, rows.tolist(), positions.tolist())
-        return [replace(stored, similarity=each) for stored, each in zip(found, similarities, strict=True)]
+        wanted = rows.tolist()
+        found = {row: stored for row in wanted if (stored := self._kept.get(row))}
+        missing = [(row, place) for row, place in zip(wanted, positions.tolist(), strict=True) if row not in found]
+        read = self._read(missing)
+        if len(self._kept) + len(read) > _PASSAGES_KEPT:
+            self._kept.clear()
+        self._kept.update(read)
+        found.update(read)
+        return [replace(found[row], similarity=each) for row, each in zip(wanted, similarities, strict=True)]
 
-    def _read_passage(self, row: int, position: int) -> StoredPassage:
-        """A passage as it is whatever is asked."""
-        entry = self._numbered.get(int(self._sources[position]))
-        if entry is None:
-            raise SnapshotError(f"passage {row} belongs to no source; {REBUILD}")
-        segment, source = self.segments[entry.segment], entry.record.source
-        (passage,) = segment.passages([row], [source.id])
-        first, last = min(s.turn for s in passage.sentences), max(s.turn for s in passage.sentences)
-        turns = dict(enumerate(segment.turns(entry.number, first, last), start=first))
-        (place,) = segment.places(np.asarray([row]))
-        vectors = segment.sentence_vectors(place, len(passage.sentences))
-        return StoredPassage(row, passage, source, turns, 0.0, vectors)
+    def _read(self, placed: Iterable[tuple[int, int]]) -> dict[int, StoredPassage]:
+        """Passages by their rows, given with their positions, as they are whatever is asked."""
+        by_segment: dict[str, list[tuple[int, Entry]]] = {}
+        for row, position in placed:
+            entry = self._numbered.get(int(self._sources[position]))
+            if entry is None:
+                raise SnapshotError(f"passage {row} belongs to no source; {REBUILD}")
+            by_segment.setdefault(entry.segment, []).append((row, entry))
+        stored: dict[int, StoredPassage] = {}
+        for name, here in by_segment.items():
+            segment, rows = self.segments[name], [row for row, _ in here]
+            passages = segment.passages(rows, [entry.record.source.id for _, entry in here])
+            ends = [(p.sentences[0].turn, p.sentences[-1].turn) for p in passages]
+            turns = segment.turns_in([(entry.number, *both) for (_, entry), both in zip(here, ends, strict=True)])
+            places = segment.places(np.asarray(rows, np.int64)).tolist()
+            for (row, entry), passage, said, place in zip(here, passages, turns, places, strict=True):
+                vectors = segment.sentence_vectors(place, len(passage.sentences))
+                stored[row] = StoredPassage(row, passage, entry.record.source, said, 0.0, vectors)
+        return stored
 
     def _positions(self, scope: Scope) -> Rows:
         """Where all passages within the scope stand, ascending, over all segments."""

@@ -30,7 +30,7 @@ class SourceRecord:
     """A source with what the next ingest needs to know: where the file lies, what was in it, and who speaks.
 
     `digest` is of the file and its sidecar. `naming` has the names that the document itself uses; `canonical` maps each
-    of them to its speaker. `turns` and `passages` are counts.
+    of them to its speaker. `turns` and `passages` are counts, `seconds` is its duration, null without a clock.
     """
 
     source: Source
@@ -41,6 +41,7 @@ class SourceRecord:
     turns: int
     passages: int
     warnings: tuple[tuple[int | None, str], ...] = ()
+    seconds: float | None = None
 
     @property
     def spoken(self) -> dict[str, int]:
@@ -78,8 +79,18 @@ def prepare(
     passages = tuple(build_passages(source.id, turns, embedder.count_tokens, embedder.max_tokens))
     naming = Naming.of(document)
     meant = {name: canonical[name] for name in naming.turns}
-    record = SourceRecord(source, root, digest, naming, meant, len(turns), len(passages), document.warnings)
+    counts = (len(turns), len(passages))
+    record = SourceRecord(source, root, digest, naming, meant, *counts, document.warnings, duration(document))
     return Prepared(record, turns, names, passages, tuple(passage_text(passage, turns) for passage in passages))
+
+
+def duration(document: Document) -> float | None:
+    """Seconds from the first words to the last; null without a clock: times in notes are those of a recording."""
+    turns = document.turns
+    if document.kind != "transcript" or not turns or turns[0].start is None:
+        return None
+    times = [time for turn in turns for cue in turn.cues for time in (cue.start, cue.end) if time is not None]
+    return max(times) - turns[0].start
 
 
 def passage_text(passage: Passage, turns: Sequence[Turn]) -> PassageText:

@@ -106,6 +106,10 @@ class Store(Protocol):
         """Numbers of turns and of passages of each source."""
         ...
 
+    def durations(self) -> Mapping[str, float]:
+        """Seconds from the first words to the last, of each source with a clock."""
+        ...
+
     def idf(self, terms: Sequence[str]) -> dict[str, float]:
         """Inverse document frequency of each term as BM25 has it (Robertson & Zaragoza 2009).
 

@@ -32,6 +32,7 @@ CREATE TABLE source (
     canonical json NOT NULL,                             -- whose names they are
     turns integer NOT NULL,
     passages integer NOT NULL,
+    seconds float8,                                      -- from the first words to the last, null without a clock
     sentences integer NOT NULL,
     tokens bigint NOT NULL,
     format integer NOT NULL                              -- which On Record read it: another reads it again

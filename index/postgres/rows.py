@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, LiteralString
 
 from index.prepare import SourceRecord
 from ingest.model import Cue, Document, Passage, Person, Source, Span, Turn
@@ -13,7 +13,10 @@ from ingest.speakers import Naming, Speaker
 
 PLACES = 20
 """Bits of a row that are a passage's place in its source; above them stands the source's number."""
-SOURCE = "number, id, root, path, digest, title, kind, url, date, people, warnings, naming, canonical, turns, passages"
+SOURCE: LiteralString = (
+    "number, id, root, path, digest, title, kind, url, date, people, warnings, naming, canonical, turns, passages, "
+    "seconds"
+)
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 TURN = "text, cues, attribution, heading, note"
 
@@ -28,7 +31,8 @@ def source_fields(number: int, record: SourceRecord) -> tuple[Any, ...]:
     s = record.source
     described = (s.title, s.kind, s.url, s.date, dump(_listed(s.people)), dump(record.warnings))
     named = (dump(record.naming.turns), dump(record.canonical))
-    return (number, s.id, record.root, s.path, record.digest, *described, *named, record.turns, record.passages)
+    sizes = (record.turns, record.passages, record.seconds)
+    return (number, s.id, record.root, s.path, record.digest, *described, *named, *sizes)
 
 
 def source_record(
@@ -46,12 +50,13 @@ def source_record(
     canonical: dict[str, str],
     turns: int,
     passages: int,
+    seconds: float | None,
 ) -> SourceRecord:
     """From the columns `SOURCE` but the first."""
     listed = _people(people)
     source = Source(source_id, path, title, kind, url, date, listed)
     flaws = tuple((line, reason) for line, reason in warnings)
-    return SourceRecord(source, root, digest, Naming(naming, listed), canonical, turns, passages, flaws)
+    return SourceRecord(source, root, digest, Naming(naming, listed), canonical, turns, passages, flaws, seconds)
 
 
 def turn_fields(turn: Turn) -> tuple[Any, ...]:

@@ -156,6 +156,10 @@ class PostgresStore:
     def source_counts(self) -> Mapping[str, tuple[int, int]]:
         return {source_id: (record.turns, record.passages) for source_id, record in self._records.items()}
 
+    def durations(self) -> Mapping[str, float]:
+        lengths = ((source_id, record.seconds) for source_id, record in self._records.items())
+        return {source_id: seconds for source_id, seconds in lengths if seconds is not None}
+
     def idf(self, terms: Sequence[str]) -> dict[str, float]:
         found = self._database.read(lambda c: c.execute(_IDF, (list(terms),)).fetchall())
         having = {term: count for term, count, _ in found}

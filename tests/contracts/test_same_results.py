@@ -53,6 +53,7 @@ def test_what_is_there(both: tuple[Index, Index]) -> None:
     assert list(postgres.speakers()) == list(local.speakers())
     assert list(postgres.speaker_counts()) == list(local.speaker_counts())
     assert postgres.source_counts() == local.source_counts()
+    assert postgres.durations() == local.durations()
     for source in local.sources():
         assert postgres.turns(source.id) == local.turns(source.id)
         assert list(postgres.passages_of(source.id)) == list(local.passages_of(source.id))

@@ -158,6 +158,10 @@ class TestWhatIsThere:
         assert (store.holdings.model, store.holdings.dimension) == ("hashing-64", 64)
         assert store.live_id() == store.holdings.id
 
+    def test_durations(self, talks: Talks) -> None:
+        lengths = {"talk-0": 11 * 60.0, "talk-1": 11 * 60.0, "talk-2": 11 * 60.0}
+        assert talks.store.durations() == {"aside": 0.0, **lengths}
+
     def test_sources(self, talks: Talks) -> None:
         for source in talks.store.sources():
             assert talks.store.source(source.id) == source

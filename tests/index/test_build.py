@@ -21,13 +21,13 @@ from index.embed import Embedder, Matrix
 from index.errors import LockedError
 from index.lexical import terms
 from index.local import open_local, verify_local
-from index.prepare import passage_text
+from index.prepare import duration, passage_text
 from index.search import Index
 from index.segment import VECTORS
 from index.snapshot import CURRENT, current_folder, writer_lock
 from index.store import Scope
 from ingest.limits import Limits
-from ingest.model import Cue, Passage, Person, Span, Turn
+from ingest.model import Cue, Document, Passage, Person, Span, Turn
 
 NOTHING = Limits(max_file_bytes=1)
 """Under these limits no file can be read."""
@@ -577,6 +577,37 @@ def test_where_sentences_of_an_interrupted_turn_stand() -> None:
     embedded = passage_text(passage, turns)
     assert embedded.text == "Ann: One.\nBen: Mm.\nAnn: Two."
     assert [embedded.text[begin:end] for begin, end in embedded.ranges] == ["One.", "Mm.", "Two."]
+
+
+@pytest.mark.parametrize(
+    ("kind", "cues", "seconds"),
+    [
+        ("transcript", [(10.0, None)], 0.0),
+        ("transcript", [(10.0, None), (70.0, None)], 60.0),
+        ("transcript", [(10.0, 95.5), (70.0, 75.0)], 85.5),  # an interjection ends first
+        ("transcript", [(10.0, 12.0), (None, None)], 2.0),
+        ("transcript", [(None, None), (None, None)], None),
+        ("transcript", [], None),
+        ("notes", [(10.0, None), (70.0, None)], None),
+    ],
+)
+def test_how_long_a_document_takes(
+    kind: Any, cues: list[tuple[float | None, float | None]], seconds: float | None
+) -> None:
+    turns = tuple(Turn("Ann", "Yes.", (Cue(i, 0, *times),)) for i, times in enumerate(cues))
+    assert duration(Document("Talk", kind, turns)) == seconds
+
+
+def test_the_duration_of_a_source_follows_its_file(library: Library) -> None:
+    library.put("oak.txt", "Ann Lee (00:00:10):\nOak.\n\nBob Ray (00:02:30):\nSince when?\n")
+    library.put("steel.txt", "Cy Fox: Bridges are made of steel.\n")
+    library.ingest()
+    with library.open() as index:
+        assert index.store.durations() == {"oak": 140.0}
+    library.put("oak.meta.yaml", "people:\n- name: Ann Leigh\n  aliases: [Ann Lee]\n")
+    library.ingest()
+    with library.open() as index:
+        assert index.store.durations() == {"oak": 140.0}
 
 
 def test_quantised_vectors_keep_their_direction() -> None:

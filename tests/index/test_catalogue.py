@@ -21,6 +21,7 @@ NAME = TEXT.filter(bool)
 PEOPLE = st.lists(st.builds(Person, TEXT, st.none() | TEXT, st.lists(TEXT, max_size=2).map(tuple)), max_size=2)
 WARNINGS = st.lists(st.tuples(st.none() | st.integers(1, 9), TEXT), max_size=2).map(tuple)
 COUNT = st.integers(0, 1 << 40)
+SECONDS = st.none() | st.floats(0, 1e9)
 
 
 @st.composite
@@ -34,7 +35,15 @@ def entries(draw: st.DrawFn) -> list[Entry]:
         naming = Naming(draw(st.dictionaries(NAME, st.integers(1, 99), max_size=3)), people)
         canonical = {name: draw(NAME) for name in naming.turns}
         record = SourceRecord(
-            source, f"/{draw(TEXT)}", draw(TEXT), naming, canonical, draw(COUNT), draw(COUNT), draw(WARNINGS)
+            source,
+            f"/{draw(TEXT)}",
+            draw(TEXT),
+            naming,
+            canonical,
+            draw(COUNT),
+            draw(COUNT),
+            draw(WARNINGS),
+            draw(SECONDS),
         )
         found.append(Entry(record, number, draw(TEXT), draw(COUNT)))
     return found

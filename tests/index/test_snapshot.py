@@ -83,7 +83,7 @@ def test_any_flipped_byte_of_a_manifest_is_found(manifest: Manifest, data: st.Da
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"{}", b"[]", b"null", b"7", b"\xff\xfe", b'{"format_version": 2, "sha256": ""}']
+    "data", [b"", b"{}", b"[]", b"null", b"7", b"\xff\xfe", b'{"format_version": %d, "sha256": ""}' % FORMAT_VERSION]
 )
 def test_what_is_no_manifest_is_refused(data: bytes) -> None:
     with pytest.raises(SnapshotError, match=r"manifest\.json is damaged; build it anew with `onrecord ingest`"):
