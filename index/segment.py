@@ -179,6 +179,19 @@ class Segment:
         )
         return tuple(_turn(*fields) for fields in found.fetchall())
 
+    def turns_in(self, ranges: Sequence[tuple[int, int, int]]) -> list[dict[int, Turn]]:
+        """For each range, `(source, first, last)` with both ends included, its turns by their index."""
+        marks = ",".join(["(?,?,?,?)"] * len(ranges))
+        found = self._db.execute(
+            f"WITH range(place, source, first, last) AS (VALUES {marks}) SELECT place, number, {_TURN} FROM range"  # noqa: S608
+            " JOIN turn ON turn.source = range.source AND number BETWEEN first AND last",
+            [value for place, wanted in enumerate(ranges) for value in (place, *wanted)],
+        )
+        turns: list[dict[int, Turn]] = [{} for _ in ranges]
+        for place, number, *fields in found:
+            turns[place][number] = _turn(*fields)
+        return turns
+
     def names(self, source: int) -> tuple[str | None, ...]:
         """For each turn of a source, the name that the document itself uses."""
         found = self._db.execute("SELECT name FROM turn WHERE source = ? ORDER BY number", (source,))
