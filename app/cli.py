@@ -41,6 +41,7 @@ from index.where import live_id
 from ingest.errors import IngestError
 
 if TYPE_CHECKING:
+    from app.backup import Moved
     from app.feedback import Feedback
     from index.changes import Flaw, Report
     from index.search import Index
@@ -56,6 +57,7 @@ _IndexDir = Annotated[
     typer.Option("--index", metavar="DIR", help="Where the index lies [ONRECORD_INDEX_DIR; index/snapshots]."),
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+_Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 _Speaker = Annotated[str | None, typer.Option("--speaker", metavar="NAME", help="Only this person's words.")]
 _Source = Annotated[str | None, typer.Option("--source", metavar="ID", help="Only this source.")]
 _TopK = Annotated[int, typer.Option("--top-k", metavar="N", help="Number of passages, 1 to 100.")]
@@ -329,6 +331,42 @@ def _feedback(settings: Settings) -> Generator[Feedback | None]:
         return
     with closing(Feedback(settings.feedback_path, settings.feedback_days)) as kept:
         yield kept
+
+
+@cli.command()
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; a file that only its owner can read.")],
+    force: _Force = False,
+    index_dir: _IndexDir = None,
+    as_json: _Json = False,
+) -> None:
+    """Save conversations, feedback, Slack's ledger and the snapshot in one file; servers may go on."""
+    from app.backup import backup as save
+
+    _print_moved("saved", file, save(file, _settings(index_dir), force=force), as_json)
+
+
+@cli.command()
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="What `backup` wrote.")],
+    force: _Force = False,
+    index_dir: _IndexDir = None,
+    as_json: _Json = False,
+) -> None:
+    """Put what a backup holds where the settings have it, once all of it has been checked; servers may go on."""
+    from app.backup import restore as put_back
+
+    _print_moved("restored", file, put_back(file, _settings(index_dir), force=force), as_json)
+
+
+def _print_moved(done: str, file: Path, moved: Moved, as_json: bool) -> None:
+    if as_json:
+        _print_json({"file": str(file), **asdict(moved)})
+        return
+    for notice in moved.notices:
+        typer.echo(one_line(notice), err=True)
+    parts = [*moved.kept, *([f"snapshot {moved.snapshot}"] if moved.snapshot else [])]
+    typer.echo(f"{done}: {', '.join(parts) or 'nothing'}")
 
 
 @cli.command()

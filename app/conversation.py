@@ -19,7 +19,7 @@ LONGEST_TEXT = 4000
 """Characters kept of a text."""
 MOST_SPEAKERS = 50
 
-_SCHEMA = Schema(
+SCHEMA = Schema(
     application=0x4F6E5263,
     version=1,
     statements=(
@@ -75,7 +75,7 @@ class Conversations:
         such database, is of a newer version, or cannot be written.
         """
         self._seconds = hours * 3600
-        self._file = Database(path, _SCHEMA, ConversationError)
+        self._file = Database(path, SCHEMA, ConversationError)
         try:
             with self._file.writing() as db:
                 self._forget(db)

@@ -6,7 +6,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -76,6 +76,29 @@ class Database:
         self._unclean = self._unclean or deleted > 0
         return deleted
 
+    def save(self, copy: Path) -> None:
+        """Copies what is here at one moment, while others may write on, into a new file that stands by itself."""
+        with self._lock, self._reported(), closing(sqlite3.connect(copy)) as target:
+            self._db.backup(target)
+            target.execute("PRAGMA journal_mode = DELETE")
+
+    def load(self, copy: Path) -> None:
+        """Puts what a copy of such a file holds in place of all that is here, at once, for other processes too.
+
+        Nothing of what was here is left in the file. A copy that is damaged, or is no such database, is an error and
+        changes nothing.
+        """
+        with self._lock, self._reported(), closing(sqlite3.connect(copy)) as source:
+            source.execute("PRAGMA trusted_schema = OFF")
+            [(flaw,), *_] = source.execute("PRAGMA integrity_check(1)").fetchall()
+            if flaw != "ok":
+                raise self._error(self._path, f"what is to be put there is damaged ({flaw})")
+            if _marks(source) != _marks(self._db):  # a trigger in what comes from elsewhere would run here
+                raise self._error(self._path, "what is to be put there is no such database, or of another version")
+            source.backup(self._db)
+            self._unclean = True
+            self._clean()
+
     def close(self) -> None:
         """Closes the file."""
         with self._lock:
@@ -141,6 +164,15 @@ def _alone(path: str) -> Generator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def _marks(db: sqlite3.Connection) -> tuple[Any, ...]:
+    """What a file is known by: its application, its version, and its tables as they were made."""
+    return (
+        *db.execute("PRAGMA application_id").fetchone(),
+        *db.execute("PRAGMA user_version").fetchone(),
+        *db.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name").fetchall(),
+    )
 
 
 def storable(text: str) -> str:

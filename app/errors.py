@@ -6,6 +6,7 @@ AnswerError
 ├── ConversationError     conversations cannot be kept (`app/conversation.py`)
 ├── FeedbackError         feedback cannot be kept (`app/feedback.py`)
 ├── LedgerError           what Slack delivers cannot be written down (`app/slack_ledger.py`)
+├── BackupError           a backup cannot be made or restored (`app/backup.py`)
 ├── SlackError            Slack cannot be reached, or refuses (`app/slack_api.py`)
 ├── ModelSettingError     a language model cannot be opened with what is set
 └── ModelError            a language model gave no answer (`app/llm.py`)

@@ -28,7 +28,7 @@ UNRATED_DAYS = 7.0
 LONGEST_COMMENT = 2000
 
 _DAY = 86_400
-_SCHEMA = Schema(
+SCHEMA = Schema(
     application=0x4F6E5266,
     version=1,
     statements=(
@@ -88,7 +88,7 @@ class Feedback:
         Raises FeedbackError for a file that is no such database, is of another version, or cannot be written.
         """
         self._days = days
-        self._file = Database(path, _SCHEMA, FeedbackError)
+        self._file = Database(path, SCHEMA, FeedbackError)
         try:
             with self._file.writing() as db:
                 self._forget(db)

@@ -20,7 +20,7 @@ SHARED_HOURS = 24.0
 """How long a private answer can be shared."""
 _HOUR, _DAY = 3600.0, 86_400.0
 
-_SCHEMA = Schema(
+SCHEMA = Schema(
     application=0x4F6E5273,
     version=1,
     statements=(
@@ -98,7 +98,7 @@ class Ledger:
         Raises LedgerError for a file that is no such database, is of another version, or cannot be written.
         """
         self._lease_seconds = lease_seconds
-        self._file = Database(path, _SCHEMA, LedgerError)
+        self._file = Database(path, SCHEMA, LedgerError)
 
     def receive(self, question: SlackQuestion, most_per_hour: int) -> Taken:
         """Keeps a question, unless it is known, or its user has asked `most_per_hour` in the last hour (0: any)."""
