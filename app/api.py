@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import Depends, FastAPI, Query, Request, Response
@@ -17,10 +17,12 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.access import Access, caller_of, describe_access
 from app.answer import Answerer, Asked, answer
 from app.conversation import Conversations
 from app.errors import UnknownFilterError
 from app.feedback import Feedback, feedback_router
+from app.keys import KnownKeys
 from app.live import LiveIndex, followed
 from app.llm import open_model
 from app.mcp_server import McpOverHttp, mcp_server
@@ -63,6 +65,7 @@ _TurnIndex = Annotated[int | None, Query(ge=0, le=2**31, description="index of a
 
 def create_app(settings: Settings, embedder: Embedder, reranker: Reranker | None = None) -> FastAPI:
     """The app over one index folder; it may still be empty, and is followed from snapshot to snapshot."""
+    keys = KnownKeys(settings.api_keys) if settings.api_keys is not None else None
     live = LiveIndex(settings.where, embedder, reranker)
     metrics = Metrics(live)
     model = open_model(settings, metrics.model_call) if settings.has_llm else None
@@ -70,7 +73,7 @@ def create_app(settings: Settings, embedder: Embedder, reranker: Reranker | None
     feedback = Feedback(settings.feedback_path, settings.feedback_days)
     answerer = Answerer(settings, model, conversations, metrics.answer, feedback.remember)
     tokens = WidgetTokens(settings.secret.get_secret_value() if settings.secret else None)
-    mcp = McpOverHttp(mcp_server(live, answerer, _owner), settings.widget_origins, settings.max_request_bytes)
+    mcp = McpOverHttp(mcp_server(live, answerer, caller_of), settings.widget_origins, settings.max_request_bytes)
     slack = _slack_bot(settings, live, answerer, feedback) if settings.has_slack else None
 
     @asynccontextmanager
@@ -96,6 +99,7 @@ def create_app(settings: Settings, embedder: Embedder, reranker: Reranker | None
     )
     add_problem_handlers(app)
     app.add_middleware(_BodyLimit, most=settings.max_request_bytes)
+    app.add_middleware(Access, keys=keys)
     app.add_middleware(WidgetAccess, origins=settings.widget_origins, tokens=tokens)
     app.add_middleware(SafeHeaders)
     app.add_middleware(Observe, metrics=metrics)
@@ -111,7 +115,19 @@ def create_app(settings: Settings, embedder: Embedder, reranker: Reranker | None
         app.include_router(slack.router())
     app.state.slack = slack
     app.routes.append(mcp.route)
+    _describe(app, settings)
     return app
+
+
+def _describe(app: FastAPI, settings: Settings) -> None:
+    plain = app.openapi
+
+    def described() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            describe_access(plain(), keys=settings.api_keys is not None, origins=settings.widget_origins)
+        return plain()
+
+    app.openapi = described
 
 
 def _slack_bot(settings: Settings, live: LiveIndex, answerer: Answerer, feedback: Feedback) -> SlackBot:
@@ -167,18 +183,12 @@ def _add_questions(app: FastAPI, live: LiveIndex, answerer: Answerer) -> None:
             speaker=body.speaker,
             source=body.source,
             conversation_id=body.conversation_id,
-            owner=_owner(request),
+            owner=caller_of(request).owner,
         )
         if body.stream or request.headers.get("accept", "").startswith("text/event-stream"):
             return await event_stream(ask_events(events_of(live, answerer, asked)))
         with live.use() as index:
             return _json(AskResponse.model_validate(await unless_gone(request, answer(index, answerer, asked))))
-
-
-def _owner(request: Request) -> str:
-    """What tells one client from another: the key it shows, else where it comes from."""
-    shown = request.headers.get("authorization") or request.headers.get("x-api-key")
-    return f"key {shown}" if shown else f"address {request.client.host if request.client else None}"
 
 
 def _add_listings(app: FastAPI, live: LiveIndex) -> None:

@@ -43,6 +43,7 @@ from ingest.errors import IngestError
 if TYPE_CHECKING:
     from app.backup import Moved
     from app.feedback import Feedback
+    from app.keys import Key
     from index.changes import Flaw, Report
     from index.search import Index
 
@@ -51,6 +52,8 @@ DONE, FAILED, MISUSED, NO_INDEX = 0, 1, 2, 3
 cli = typer.Typer(add_completion=False)
 feedback = typer.Typer(help="Export or delete what readers thought of answers.")
 cli.add_typer(feedback, name="feedback")
+keys = typer.Typer(help="Make, list or revoke the keys that callers of the HTTP API show.")
+cli.add_typer(keys, name="keys")
 
 _IndexDir = Annotated[
     Path | None,
@@ -320,6 +323,79 @@ def purge(
         typer.echo(f"{deleted} answers deleted, {rated} of them rated")
 
 
+@keys.command("add")
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    scopes: Annotated[
+        list[str] | None, typer.Option("--scope", metavar="SCOPE", help="ask, ingest or admin [default: ask].")
+    ] = None,
+    groups: Annotated[
+        list[str] | None, typer.Option("--group", metavar="GROUP", help="Whose private sources it may read.")
+    ] = None,
+    as_json: _Json = False,
+) -> None:
+    """Make a key, and print it once: it is kept as a hash."""
+    from app.keys import SCOPES, Scope, add_key
+
+    path = _key_file()
+    wanted = frozenset[Scope](scope for scope in SCOPES if scope in (scopes or ["ask"]))
+    if unknown := set(scopes or ()) - wanted:
+        raise typer.BadParameter(f"there is no scope {unknown.pop()!r}; there are {', '.join(sorted(SCOPES))}")
+    try:
+        key, shown = add_key(path, name, wanted, groups or ())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    if as_json:
+        _print_json({"key": shown, **_described(key)})
+        return
+    typer.echo(shown)
+    typer.echo(f"This is the key {name!r}. It is shown now and never again; {path} has its hash.", err=True)
+
+
+@keys.command("list")
+def list_keys(as_json: _Json = False) -> None:
+    """List the keys by name, with what each may do."""
+    from app.keys import read_keys
+
+    path = _key_file()
+    listed = [_described(key) for key in (read_keys(path) if path.exists() else ())]
+    if as_json:
+        _print_json({"keys": listed})
+    else:
+        rows = [(key["name"], ", ".join(key["scopes"]), ", ".join(key["groups"]), key["created"]) for key in listed]
+        Terminal().table(("name", "scopes", "groups", "created"), rows)
+
+
+@keys.command()
+def revoke(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: _Json = False) -> int:
+    """Take a key out of the file; servers notice with the next request."""
+    from app.keys import revoke_key
+
+    path = _key_file()
+    revoked = revoke_key(path, name)
+    if as_json:
+        _print_json({"revoked": revoked})
+    else:
+        typer.echo(f"{name!r} is revoked" if revoked else f"there is no key {name!r} in {path}", err=not revoked)
+    return DONE if revoked else FAILED
+
+
+def _key_file() -> Path:
+    path = _settings(None).api_keys
+    if not isinstance(path, Path):
+        raise typer.BadParameter("set ONRECORD_API_KEYS to the path of a key file, which ends in .yaml")
+    return path
+
+
+def _described(key: Key) -> dict[str, Any]:
+    return {
+        "name": key.name,
+        "scopes": sorted(key.scopes),
+        "groups": sorted(key.groups),
+        "created": key.created,
+    }
+
+
 @contextmanager
 def _feedback(settings: Settings) -> Generator[Feedback | None]:
     """The file of feedback; null where there is none, and none is made."""
@@ -423,14 +499,23 @@ def serve(
     as_json: _Json = False,
 ) -> int:
     """Serve the HTTP API until SIGTERM or Ctrl-C."""
-    from app.server import listen, run, run_workers
+    from app.keys import read_keys
+    from app.server import is_loopback, listen, run, run_workers
     from index.embed import load_embedder
     from index.rerank import load_reranker
 
     settings = _settings(index_dir)
+    if isinstance(settings.api_keys, Path):
+        read_keys(settings.api_keys)  # what is wrong with it is said before anybody may come
     if workers > 1 and MEMORY in (settings.conversations_path, settings.feedback_path):
         raise typer.BadParameter(f"workers share no memory: name files instead of {MEMORY}", param_hint="--workers")
     with listen(host, port) as listening:
+        if settings.api_keys is None and not settings.open and not is_loopback(listening):
+            raise typer.BadParameter(
+                f"whoever reaches {host} could ask without a key. Set ONRECORD_API_KEYS to the path of a key file, "
+                "such as keys.yaml, and run `onrecord keys add NAME`; or set ONRECORD_OPEN=true, if that is meant",
+                param_hint="--host",
+            )
         address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
         models = None  # of several workers each loads its own
         if workers == 1:

@@ -6,6 +6,7 @@ AnswerError
 ├── ConversationError     conversations cannot be kept (`app/conversation.py`)
 ├── FeedbackError         feedback cannot be kept (`app/feedback.py`)
 ├── LedgerError           what Slack delivers cannot be written down (`app/slack_ledger.py`)
+├── KeyFileError          the file of API keys cannot be read or written (`app/keys.py`)
 ├── BackupError           a backup cannot be made or restored (`app/backup.py`)
 ├── SlackError            Slack cannot be reached, or refuses (`app/slack_api.py`)
 ├── ModelSettingError     a language model cannot be opened with what is set
@@ -27,6 +28,7 @@ AnswerError
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -40,6 +42,13 @@ class UnknownFilterError(AnswerError):
     def __init__(self, field: str, message: str) -> None:
         self.field = field
         super().__init__(message)
+
+
+class KeyFileError(AnswerError):
+    """Nobody can be let in or turned away by it; the message says why, and holds no key."""
+
+    def __init__(self, path: Path, reason: object) -> None:
+        super().__init__(f"the keys in {path} cannot be used: {reason}")
 
 
 class ModelSettingError(AnswerError):

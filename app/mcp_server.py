@@ -48,6 +48,7 @@ from starlette.requests import Request
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
+from app.access import Caller
 from app.answer import Answerer, Asked, answer
 from app.conversation import Conversations
 from app.errors import UnknownFilterError
@@ -231,8 +232,8 @@ class _Tool(Generic[_Arguments]):
         )
 
 
-def mcp_server(live: LiveIndex, answerer: Answerer, owner: Callable[[Request], str]) -> Server[Any]:
-    """The server, for any transport. `owner` tells whose a conversation is; without HTTP there is but one."""
+def mcp_server(live: LiveIndex, answerer: Answerer, caller: Callable[[Request], Caller] | None = None) -> Server[Any]:
+    """The server, for any transport. `caller` tells over HTTP who asks; without it there is but one, the owner."""
     tools = {tool.name: tool for tool in _tools(answerer)}
     described = ListToolsResult(tools=[tool.described() for tool in tools.values()])
 
@@ -242,7 +243,7 @@ def mcp_server(live: LiveIndex, answerer: Answerer, owner: Callable[[Request], s
     async def call_tool(context: _Context, params: CallToolRequestParams) -> CallToolResult:
         if params.name not in tools:
             raise MCPError(INVALID_PARAMS, f"There is no tool {params.name!r}; there are {', '.join(tools)}.")
-        asker = owner(context.request) if context.request else "stdio"
+        asker = caller(context.request).owner if caller and context.request else "stdio"
         try:
             return await tools[params.name].call(live, params.arguments or {}, asker)
         except Exception:  # noqa: BLE001  nothing of what went wrong is for others to read
@@ -340,7 +341,7 @@ async def _serve_stdio(settings: Settings, embedder: Embedder, reranker: Reranke
     model = open_model(settings, lambda outcome, seconds: None) if settings.has_llm else None
     conversations = Conversations(settings.conversations_path, settings.conversation_hours)
     live = LiveIndex(settings.where, embedder, reranker)
-    server = mcp_server(live, Answerer(settings, model, conversations), lambda request: "")
+    server = mcp_server(live, Answerer(settings, model, conversations))
     try:
         async with followed(live, settings.reload_seconds), stdio_server() as (incoming, outgoing):
             await server.run(incoming, outgoing, server.create_initialization_options())

@@ -27,7 +27,7 @@ from app.errors import UnknownFilterError
 from app.events import Cited, Passages, Token
 from app.live import LiveIndex
 from app.markup import inert
-from app.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, Problem
+from app.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, Problem, openai_error
 from app.schemas import MAX_TEXT, AskResponse, Body, CitationOut, Name, TopK
 from app.streaming import event_stream, events_of, sent, unless_gone
 from index.errors import NoSnapshotError
@@ -227,8 +227,7 @@ class RefusedError(Exception):
 
 
 def _described(error: RefusedError) -> dict[str, str | None]:
-    kind = "invalid_request_error" if error.status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"
-    return {"message": str(error), "type": kind, "param": error.param, "code": error.code}
+    return openai_error(error.status, str(error), param=error.param, code=error.code)
 
 
 def _error(error: RefusedError) -> JSONResponse:

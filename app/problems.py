@@ -50,11 +50,21 @@ def problem(
     *,
     errors: Sequence[tuple[str, str]] = (),
     headers: Mapping[str, str] | None = None,
+    code: str | None = None,
 ) -> JSONResponse:
-    """A response; `errors` are (field, message) pairs."""
+    """A response; `errors` are (field, message) pairs. With a `code` it is one that OpenAI's clients understand too."""
     named = [{"field": field, "message": message} for field, message in errors]
     body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=named or None)
-    return JSONResponse(body.model_dump(exclude_none=True), status, headers, MEDIA_TYPE)
+    document = body.model_dump(exclude_none=True)
+    if code:
+        document["error"] = openai_error(status, detail, code=code)
+    return JSONResponse(document, status, headers, MEDIA_TYPE)
+
+
+def openai_error(status: int, message: str, *, param: str | None = None, code: str | None) -> dict[str, str | None]:
+    """The member `error`, as OpenAI's clients expect it."""
+    kind = "invalid_request_error" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"
+    return {"message": message, "type": kind, "param": param, "code": code}
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

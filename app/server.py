@@ -9,6 +9,7 @@ import secrets
 import signal
 import socket
 import sys
+from ipaddress import ip_address
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from tempfile import TemporaryDirectory
@@ -48,9 +49,15 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+def is_loopback(listening: socket.socket) -> bool:
+    """Whether only this machine reaches it."""
+    return ip_address(listening.getsockname()[0]).is_loopback
+
+
 def run(settings: Settings, embedder: Embedder, reranker: Reranker | None, listening: socket.socket) -> None:
     """Serves until SIGTERM or SIGINT, then raises SystemExit(0) when the requests under way are answered."""
     configure_logs()
+    _say_who_may_ask(settings, listening)
     # uvicorn ends in order on either, and then raises the signal again for whoever handled it before.
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
@@ -63,6 +70,7 @@ def run_workers(settings: Settings, workers: int, listening: socket.socket) -> b
     False where one cannot start; the log says why.
     """
     configure_logs()
+    _say_who_may_ask(settings, listening)
     if settings.secret is None:
         settings = settings.model_copy(update={"secret": SecretStr(secrets.token_urlsafe(32))})
     signal.signal(signal.SIGTERM, _end)
@@ -92,6 +100,11 @@ def run_workers(settings: Settings, workers: int, listening: socket.socket) -> b
                 process.terminate()
             for process in processes:
                 process.join()
+
+
+def _say_who_may_ask(settings: Settings, listening: socket.socket) -> None:
+    if settings.api_keys is None:
+        _log.warning("no key is set", may_ask="this machine alone" if is_loopback(listening) else "whoever reaches it")
 
 
 class _Server(uvicorn.Server):

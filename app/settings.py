@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.keys import Key, parse_keys
 from app.origins import parse_origins
 from index.embed import DEFAULT_MODEL
 from index.where import Server, Where
@@ -23,6 +24,7 @@ def _stripped(ids: tuple[str, ...]) -> tuple[str, ...]:
 
 
 # NoDecode: a list in the environment would have to be JSON.
+_Keys = Annotated[Path | tuple[Key, ...] | None, NoDecode, BeforeValidator(parse_keys)]
 _Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(parse_origins)]
 _Ids = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_stripped)]
 
@@ -30,7 +32,9 @@ _Ids = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValid
 class Settings(BaseSettings):
     """What can be set. Each field is the variable `ONRECORD_` and its name in capitals, but for OpenAI's own two."""
 
-    model_config = SettingsConfigDict(env_prefix="ONRECORD_", extra="ignore", frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ONRECORD_", extra="ignore", frozen=True, populate_by_name=True, hide_input_in_errors=True
+    )
 
     index_dir: Path = Field(default=Path("index/snapshots"), description="where snapshots lie")
     store: SecretStr | None = Field(
@@ -81,6 +85,13 @@ class Settings(BaseSettings):
         description="the SQLite file of answers and what readers thought of them; by default in the index folder",
     )
     feedback_days: float = Field(default=365.0, ge=0, description="feedback is forgotten after so long; 0: never")
+    api_keys: _Keys = Field(
+        default=None,
+        description="a file of `onrecord keys`, or keys separated by commas; docs/access.md. Without, all may ask",
+    )
+    open: bool = Field(
+        default=False, description="whether it is meant that whoever reaches the server may ask, without a key"
+    )
     widget_origins: _Origins = Field(
         default=(), description="whose pages may embed the widget: origins, separated by commas; empty: only our own"
     )

@@ -1,4 +1,4 @@
-"""Which web pages of other origins may use the API, and the tokens that they show."""
+"""Which web pages may use the API: those of other origins with the tokens that they show, and our own."""
 
 from __future__ import annotations
 
@@ -82,7 +82,8 @@ class WidgetAccess:
     """ASGI middleware: pages of other origins reach the API only where their origin is listed, and with a token.
 
     Browsers send `Origin` with whatever a page of another origin may read or change something with; a request without
-    it comes from no such page, and passes. What is refused to a listed origin is readable to it too.
+    it comes from no such page, and passes. What is refused to a listed origin is readable to it too. `origin_of` tells
+    which listed origin a request has proved to come from.
     """
 
     def __init__(self, app: ASGIApp, origins: Sequence[str], tokens: WidgetTokens) -> None:
@@ -106,6 +107,9 @@ class WidgetAccess:
         headers = Headers(scope=scope)
         origin = headers.get("origin")
         if origin is None or _is_own(origin, headers, scope["scheme"]):
+            own = _own_page(origin, headers, scope["scheme"])
+            if own in self._origins:
+                _prove(scope, own)
             await self._app(scope, receive, send)
         elif parse_origin(origin) in self._origins:
             await self._shared(scope, receive, send)
@@ -123,7 +127,32 @@ class WidgetAccess:
             )
             await refusal(scope, receive, send)
             return
+        if not fault:
+            _prove(scope, headers["origin"])
         await self._app(scope, receive, send)
+
+
+def origin_of(scope: Scope) -> str | None:
+    """The listed origin whose page sent the request; null for all others, among them those that ask for a token."""
+    return scope.get("state", {}).get("origin")
+
+
+def _prove(scope: Scope, origin: str | None) -> None:
+    scope.setdefault("state", {})["origin"] = origin
+
+
+def _own_page(origin: str | None, headers: Headers, scheme: str) -> str | None:
+    """The origin of the page of ours that asks; null for what is no page.
+
+    Browsers leave `Origin` out where a page reads of its own server; then they say so in a header that no page can set.
+    """
+    if origin is not None:
+        return parse_origin(origin)
+    return _called(headers, scheme) if headers.get("sec-fetch-site") == "same-origin" else None
+
+
+def _called(headers: Headers, scheme: str) -> str | None:
+    return parse_origin(f"{scheme}://{headers.get('host', '')}")
 
 
 def _is_own(origin: str, headers: Headers, scheme: str) -> bool:
@@ -131,6 +160,6 @@ def _is_own(origin: str, headers: Headers, scheme: str) -> bool:
 
     Behind a proxy that does not pass the name it was called by, only the browser can tell; no page can have it lie.
     """
-    called = parse_origin(f"{scheme}://{headers.get('host', '')}")
+    called = _called(headers, scheme)
     same_origin = headers.get("sec-fetch-site") == "same-origin" and origin != "null"
     return same_origin or (called is not None and called == parse_origin(origin))
