@@ -14,6 +14,7 @@ from typing import Literal
 import structlog
 from starlette.concurrency import run_in_threadpool
 
+from app import logs
 from app.citations import Citation
 from app.conversation import ConversationError, Conversations, Exchange
 from app.events import Cited, Passages, Token
@@ -108,7 +109,7 @@ async def answer(index: Index, answerer: Answerer, asked: Asked) -> Answer:
 def asking(index: Index, settings: Settings) -> Generator[Callable[[Asked], Answer]]:
     """`answer()` for programs that have no event loop."""
     with asyncio.Runner() as runner:
-        model = open_model(settings, lambda outcome, seconds: None) if settings.has_llm else None
+        model = open_model(settings, lambda outcome, seconds, usage: None) if settings.has_llm else None
         answerer = Answerer(settings, model)
         try:
             yield lambda asked: runner.run(answer(index, answerer, asked))
@@ -143,6 +144,8 @@ async def stream(index: Index, answerer: Answerer, asked: Asked) -> AsyncGenerat
     await asyncio.to_thread(_keep, index, answerer, asked, quoted, given)
     given = replace(given, took_ms=round((time.perf_counter() - began) * 1000, 3))
     answerer.count(given, written.tally if written else None)
+    told = {"status": given.status, "answerer": given.answerer, "citations": len(given.citations)}
+    _log.info("answer", **told, confidence=given.confidence, ms=given.took_ms, **logs.asked(asked.question))
     yield given
 
 

@@ -45,7 +45,9 @@ from app.schemas import (
     passage_out,
 )
 from app.settings import Settings
+from app.stages import WatchedReranker, Watcher, watching
 from app.streaming import ask_events, event_stream, events_of, unless_gone
+from app.traces import open_traces
 from app.widget_access import WidgetAccess, WidgetTokens, widget_token_router
 from app.window import read_window
 from index.embed import Embedder
@@ -66,15 +68,17 @@ _TurnIndex = Annotated[int | None, Query(ge=0, le=2**31, description="index of a
 def create_app(settings: Settings, embedder: Embedder, reranker: Reranker | None = None) -> FastAPI:
     """The app over one index folder; it may still be empty, and is followed from snapshot to snapshot."""
     keys = KnownKeys(settings.api_keys) if settings.api_keys is not None else None
-    live = LiveIndex(settings.where, embedder, reranker)
-    metrics = Metrics(live)
+    live = LiveIndex(settings.where, embedder, WatchedReranker(reranker) if reranker else None)
+    metrics = Metrics(live, settings.index_dir)
+    traces = open_traces(settings)
+    watcher = Watcher(metrics.stage, traces)
     model = open_model(settings, metrics.model_call) if settings.has_llm else None
     conversations = Conversations(settings.conversations_path, settings.conversation_hours)
     feedback = Feedback(settings.feedback_path, settings.feedback_days)
     answerer = Answerer(settings, model, conversations, metrics.answer, feedback.remember)
     tokens = WidgetTokens(settings.secret.get_secret_value() if settings.secret else None)
     mcp = McpOverHttp(mcp_server(live, answerer, caller_of), settings.widget_origins, settings.max_request_bytes)
-    slack = _slack_bot(settings, live, answerer, feedback) if settings.has_slack else None
+    slack = _slack_bot(settings, live, answerer, feedback, metrics) if settings.has_slack else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
@@ -82,7 +86,8 @@ def create_app(settings: Settings, embedder: Embedder, reranker: Reranker | None
         app.openapi()  # made now and kept: whoever asked for it first would keep all others waiting
         async with followed(live, settings.reload_seconds), mcp.run():
             if slack:
-                await slack.start()
+                with watching(watcher):  # all that it does from now on
+                    await slack.start()
             yield
             if slack:
                 await slack.stop()
@@ -90,6 +95,8 @@ def create_app(settings: Settings, embedder: Embedder, reranker: Reranker | None
         feedback.close()
         if model:
             await model.close()
+        if traces:
+            await asyncio.to_thread(traces.close)
 
     app = FastAPI(
         title="On Record",
@@ -102,7 +109,7 @@ def create_app(settings: Settings, embedder: Embedder, reranker: Reranker | None
     app.add_middleware(Access, keys=keys)
     app.add_middleware(WidgetAccess, origins=settings.widget_origins, tokens=tokens)
     app.add_middleware(SafeHeaders)
-    app.add_middleware(Observe, metrics=metrics)
+    app.add_middleware(Observe, metrics=metrics, watcher=watcher)
     _add_probes(app, live, metrics)
     _add_questions(app, live, answerer)
     app.include_router(chat_router(live, answerer))
@@ -130,14 +137,16 @@ def _describe(app: FastAPI, settings: Settings) -> None:
     app.openapi = described
 
 
-def _slack_bot(settings: Settings, live: LiveIndex, answerer: Answerer, feedback: Feedback) -> SlackBot:
+def _slack_bot(
+    settings: Settings, live: LiveIndex, answerer: Answerer, feedback: Feedback, metrics: Metrics
+) -> SlackBot:
     from app.slack import SlackBot  # slow to load, and of no use to most
 
     def suggested() -> list[str]:
         with live.use() as index:
             return suggest(index, settings)
 
-    return SlackBot(settings, lambda asked: events_of(live, answerer, asked), suggested, feedback)
+    return SlackBot(settings, lambda asked: events_of(live, answerer, asked), suggested, feedback, metrics.slack)
 
 
 def _add_probes(app: FastAPI, live: LiveIndex, metrics: Metrics) -> None:

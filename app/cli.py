@@ -128,6 +128,7 @@ def ingest(
     as_json: _Json = False,
 ) -> int:
     """Bring the index up to date with files and folders; only what changed is embedded again."""
+    from app.last_ingest import kept
     from index.embed import load_embedder
     from index.where import ingest as build
 
@@ -138,7 +139,9 @@ def ingest(
             raise typer.BadParameter(f"{path} does not exist")
     embedder = load_embedder(settings.embedding_model)
     with progress_bar("Embedding") as progress:
-        report = build(paths, settings.where, embedder, settings.limits, progress)
+        report = kept(
+            settings.index_dir, lambda: build(paths, settings.where, embedder, settings.limits, progress)
+        )
     if as_json:
         _print_json(_report(report))
     else:
@@ -609,7 +612,7 @@ def _opened(settings: Settings) -> Generator[Index]:
     from index.rerank import load_reranker
     from index.search import Index
 
-    log_to_stderr()
+    log_to_stderr(settings)
     live_id(settings.where)  # before a model is loaded in vain
     embedder, reranker = load_embedder(settings.embedding_model), load_reranker(settings.reranker_model)
     index = Index.open(settings.where, embedder, reranker)

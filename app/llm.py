@@ -34,6 +34,7 @@ from app.errors import (
     UnknownModelError,
 )
 from app.settings import Settings
+from app.stages import onward, stage
 
 if TYPE_CHECKING:
     import httpx2
@@ -51,8 +52,9 @@ PAUSE_SECONDS = 30.0
 _COUNTED = (ModelTimeoutError, ModelUnavailableError, RateLimitedError, TornStreamError)
 """What speaks against the server and not against the call."""
 
-Observe = Callable[[str, float], None]
-"""Told how each call ended (`ok`, `cancelled` where the caller went away, or the error's kind), and its seconds."""
+Observe = Callable[[str, float, "Usage | None"], None]
+"""Told how each call ended (`ok`, `cancelled` where the caller went away, or the error's kind), its seconds, and what
+it took, where the server said so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +101,9 @@ async def complete(
     max_tokens: int | None = None,
 ) -> str:
     """The whole answer. Raises ModelError."""
-    async with aclosing(model.stream(messages, schema, max_tokens=max_tokens)) as pieces:
-        return "".join([piece async for piece in pieces if isinstance(piece, str)])
+    with stage("generate"):
+        async with aclosing(model.stream(messages, schema, max_tokens=max_tokens)) as pieces:
+            return "".join([piece async for piece in pieces if isinstance(piece, str)])
 
 
 def open_model(settings: Settings, observe: Observe, *, pause_seconds: float = PAUSE_SECONDS) -> OpenAIModel:
@@ -181,11 +184,13 @@ class OpenAIModel:
         """See ChatModel."""
         began = _now()
         outcome = "cancelled"
+        usage: Usage | None = None
         body = _body(messages, schema, max_tokens or self._max_tokens)
         try:
             # No time limit of ours may be open over a `yield`: it would cancel whatever the caller is doing then.
             async with aclosing(self._call(body, began + self._total_seconds)) as pieces:
                 async for piece in pieces:
+                    usage = piece if isinstance(piece, Usage) else None
                     yield piece
             outcome = "ok"
         except ModelError as error:
@@ -194,7 +199,7 @@ class OpenAIModel:
             self._log.warning("no answer from the model", kind=error.kind, status=error.status, seconds=seconds)
             raise
         finally:
-            self._observe(outcome, _now() - began)
+            self._observe(outcome, _now() - began, usage)
 
     async def _call(self, body: _Body, deadline: float) -> AsyncGenerator[str | Usage]:
         self._refuse_if_paused()
@@ -249,6 +254,7 @@ class OpenAIModel:
                             model=self._name,
                             messages=cast("list[ChatCompletionMessageParam]", body.messages),
                             stream=True,
+                            extra_headers=onward(),
                             extra_body=optional,
                         )
                         break

@@ -331,14 +331,14 @@ class McpOverHttp:
 
 def run_stdio(settings: Settings, embedder: Embedder, reranker: Reranker | None) -> None:
     """Serves one client over standard input and output, until it closes them."""
-    configure_logs()
+    configure_logs(settings)
     # The thread that waits for the next line cannot be interrupted; nothing is lost when the process just ends.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     asyncio.run(_serve_stdio(settings, embedder, reranker))
 
 
 async def _serve_stdio(settings: Settings, embedder: Embedder, reranker: Reranker | None) -> None:
-    model = open_model(settings, lambda outcome, seconds: None) if settings.has_llm else None
+    model = open_model(settings, lambda outcome, seconds, usage: None) if settings.has_llm else None
     conversations = Conversations(settings.conversations_path, settings.conversation_hours)
     live = LiveIndex(settings.where, embedder, reranker)
     server = mcp_server(live, Answerer(settings, model, conversations))

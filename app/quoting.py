@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import structlog
+
+from app import logs
 from app.citations import Citation
 from app.confidence import SpeakerSigns, TopicSigns, confidence, speaker_signs, topic_signs
 from app.errors import UnknownFilterError
@@ -14,9 +17,12 @@ from app.markup import inert
 from app.question import Question, resolve_speaker, understand
 from app.quotes import Scored, Topic, candidates, choose_quotes, score_sentences
 from app.settings import Settings
+from app.stages import stage
 from index.search import Hit, Index
 from ingest.model import format_timestamp
 from ingest.speakers import Speaker, bare_name
+
+_log = structlog.get_logger()
 
 Status = Literal["answered", "no_answer"]
 
@@ -102,6 +108,7 @@ def refuse(index: Index, quoted: Quoted, source: str | None) -> Quoted:
     return replace(quoted, status="no_answer", text=text, citations=(), near_misses=near, confidence=sure)
 
 
+@stage("quote")
 def quote(
     index: Index,
     settings: Settings,
@@ -210,14 +217,12 @@ def search(
     Raises UnknownFilterError where the index holds no such speaker or source.
     """
     asked = understand(query, known_speakers(index, source)).asked
-    return index.search(
-        query,
-        index.vector(query),
-        top_k,
-        speakers=() if speaker is None else filter_speaker(index, speaker),
-        source_id=source,
-        favoured=asked.speakers if asked else (),
-    )
+    speakers = () if speaker is None else filter_speaker(index, speaker)
+    favoured = asked.speakers if asked else ()
+    if told := logs.asked(query):
+        _log.info("search", **told)
+    with stage("retrieve"):
+        return index.search(query, index.vector(query), top_k, speakers=speakers, source_id=source, favoured=favoured)
 
 
 def known_speakers(index: Index, source: str | None) -> Sequence[Speaker]:
@@ -251,20 +256,22 @@ def filter_speaker(index: Index, name: str) -> tuple[str, ...]:
 def gather(index: Index, asked: Question, wanted: Sequence[str], top_k: int, source: str | None) -> Evidence:
     """Searches the scope, and where a person is asked for that person's turns apart."""
     text = asked.topic or asked.text
-    vector = index.vector(text)
-    topic = Topic(text, vector, index.store)
     depth = max(top_k, EVIDENCE_HITS)
-    hits = index.search(asked.text, vector, depth, source_id=source)
+    with stage("retrieve"):
+        vector = index.vector(text)
+        hits = index.search(asked.text, vector, depth, source_id=source)
+    topic = Topic(text, vector, index.store)
     sentences = candidates(topic, hits)
     signs = topic_signs(topic, hits, sentences, index.count(source))
     scored = score_sentences(topic, [sentence for sentence in sentences if sentence.hit.rank <= top_k])
     if not wanted:
         return Evidence(hits[:top_k], scored, scored, signs, None)
-    own_hits = [
-        hit
-        for names in _people(index, wanted)
-        for hit in index.search(text, vector, depth, speakers=names, source_id=source)
-    ]
+    with stage("retrieve"):
+        own_hits = [
+            hit
+            for names in _people(index, wanted)
+            for hit in index.search(text, vector, depth, speakers=names, source_id=source)
+        ]
     speakers = frozenset(wanted)
     own = candidates(topic, own_hits, speakers)
     own_scored = score_sentences(topic, [sentence for sentence in own if sentence.hit.rank <= top_k])
@@ -312,9 +319,11 @@ def _stretches(hits: Sequence[Hit]) -> list[str]:
 
 def _mentions(index: Index, name: str, source: str | None) -> tuple[Citation, ...]:
     """Where others speak of somebody who does not speak."""
-    vector = index.vector(name)
+    with stage("retrieve"):
+        vector = index.vector(name)
+        hits = index.search(name, vector, EVIDENCE_HITS, source_id=source)
     topic = Topic(name, vector, index.store)
-    sentences = candidates(topic, index.search(name, vector, EVIDENCE_HITS, source_id=source))
+    sentences = candidates(topic, hits)
     return tuple(choose_quotes([s for s in score_sentences(topic, sentences) if s.coverage == 1.0], NEAR_MISSES))
 
 

@@ -56,7 +56,7 @@ def is_loopback(listening: socket.socket) -> bool:
 
 def run(settings: Settings, embedder: Embedder, reranker: Reranker | None, listening: socket.socket) -> None:
     """Serves until SIGTERM or SIGINT, then raises SystemExit(0) when the requests under way are answered."""
-    configure_logs()
+    configure_logs(settings)
     _say_who_may_ask(settings, listening)
     # uvicorn ends in order on either, and then raises the signal again for whoever handled it before.
     signal.signal(signal.SIGTERM, _end)
@@ -69,7 +69,7 @@ def run_workers(settings: Settings, workers: int, listening: socket.socket) -> b
 
     False where one cannot start; the log says why.
     """
-    configure_logs()
+    configure_logs(settings)
     _say_who_may_ask(settings, listening)
     if settings.secret is None:
         settings = settings.model_copy(update={"secret": SecretStr(secrets.token_urlsafe(32))})
@@ -120,7 +120,7 @@ class _Server(uvicorn.Server):
 
 def _work(settings: Settings, listening: socket.socket) -> None:
     """One of several processes, to its end."""
-    configure_logs()
+    configure_logs(settings)
     Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent passes it on

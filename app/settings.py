@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -30,7 +30,8 @@ _Ids = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValid
 
 
 class Settings(BaseSettings):
-    """What can be set. Each field is the variable `ONRECORD_` and its name in capitals, but for OpenAI's own two."""
+    """What can be set. Each field is the variable `ONRECORD_` and its name in capitals, but for OpenAI's two
+    and OpenTelemetry's."""
 
     model_config = SettingsConfigDict(
         env_prefix="ONRECORD_", extra="ignore", frozen=True, populate_by_name=True, hide_input_in_errors=True
@@ -141,6 +142,22 @@ class Settings(BaseSettings):
         default=60.0, gt=0, description="time for turning one HTML, PDF or DOCX file into text"
     )
     max_request_bytes: int = Field(default=MIB, gt=0, description="larger HTTP requests are refused")
+    log_format: Literal["console", "json"] = Field(
+        default="console", description="how logs are written: for people, or a JSON object a line"
+    )
+    log_questions: bool = Field(
+        default=False, description="whether logs may hold what people ask, and what libraries say of errors"
+    )
+    otel_endpoint: str | None = Field(
+        default=None,
+        validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        description="where traces are sent, as OTLP over HTTP; without it there are none; docs/observability.md",
+    )
+    otel_traces_endpoint: str | None = Field(
+        default=None,
+        validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        description="the same, where its path is not `/v1/traces` below that",
+    )
     reload_seconds: float = Field(default=1.0, gt=0, description="how often a server looks for a newer snapshot")
 
     @property
@@ -151,6 +168,12 @@ class Settings(BaseSettings):
         return Server(
             self.store.get_secret_value(), self.store_replica.get_secret_value() if self.store_replica else None
         )
+
+    @property
+    def traces_endpoint(self) -> str | None:
+        """The whole address that traces are sent to."""
+        below = f"{self.otel_endpoint.rstrip('/')}/v1/traces" if self.otel_endpoint else None
+        return self.otel_traces_endpoint or below
 
     @property
     def has_llm(self) -> bool:

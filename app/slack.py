@@ -19,6 +19,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from app.answer import Asked, Event
 from app.feedback import Feedback, FeedbackError, Rating
 from app.settings import Settings
+from app.slack_api import Count
 from app.slack_blocks import (
     GREETING,
     LOOKING,
@@ -50,15 +51,17 @@ class SlackBot:
         ask: Callable[[Asked], AsyncGenerator[Event]],
         suggest: Callable[[], Sequence[str]],
         feedback: Feedback,
+        count: Count,
     ) -> None:
-        """`ask` gives the events of an answer, `suggest` questions to begin with.
+        """`ask` gives the events of an answer, `suggest` questions to begin with; `count` is told how steps end.
 
         Raises LedgerError where the ledger cannot be opened.
         """
         self._settings = settings
         self._feedback = feedback
+        self._count = count
         self._ledger = Ledger(settings.slack_ledger_path)
-        self._worker = SlackWorker(settings, self._ledger, ask, suggest)
+        self._worker = SlackWorker(settings, self._ledger, ask, suggest, count)
         self.app = self._bolt()
 
     async def start(self) -> None:
@@ -121,10 +124,14 @@ class SlackBot:
         if question is None or not await self._is_for_us(delivery, question):
             return
         if not is_allowed(self._settings, event.channel, delivery.team_id, event.user_team):
-            _log.info("slack question refused", team=delivery.team_id, channel=event.channel)
+            self._not_here(delivery.team_id, event.channel)
             return
         if await self._worker.receive(question) == "refused":
             self._worker.spawn(self._refuse(question))
+
+    def _not_here(self, team: str, channel: str) -> None:
+        _log.info("slack question refused", team=team, channel=channel)
+        self._count("delivery", "not here")
 
     async def _is_for_us(self, delivery: Delivery, question: SlackQuestion) -> bool:
         """A mention, a direct message, or a word in a thread that the bot takes part in."""
@@ -163,7 +170,7 @@ class SlackBot:
     async def _commanded(self, ack: _Ack, body: _Body) -> None:
         command = Command.model_validate(body)
         if not is_allowed(self._settings, command.channel_id, command.team_id):
-            _log.info("slack question refused", team=command.team_id, channel=command.channel_id)
+            self._not_here(command.team_id, command.channel_id)
             await ack(NOT_HERE, response_type="ephemeral")
             return
         match await self._worker.receive(command.question(_now())):

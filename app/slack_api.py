@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
 
 import aiohttp
@@ -18,6 +18,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from app.errors import AnswerError
 from app.settings import Settings
+from app.stages import onward
 
 CALL_SECONDS = 10.0
 """Time for one call of the Web API; less than a lease, so that nothing is under way when that has run out."""
@@ -27,6 +28,8 @@ LIMITED_TRIES = 20
 # After these it is not known whether anything was done (https://docs.slack.dev/reference/methods/chat.postMessage).
 _UNCERTAIN = frozenset({"fatal_error", "internal_error", "request_timeout", "service_unavailable"})
 
+Count = Callable[[str, str], None]
+"""Told how a step ended: a `delivery` from Slack, an `answer` there, a `call` of its Web API."""
 Repeat = Literal["always", "too early", "never"]
 """When a call is repeated: `always` only what may be done twice; `too early` where Slack said so (429)."""
 
@@ -49,8 +52,9 @@ class SlackError(AnswerError):
 class SlackApi:
     """Slack's Web API with the bot's token, over one pool of connections."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, count: Count) -> None:
         """Within an event loop."""
+        self._count = count
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CALL_SECONDS))
         limited = AsyncRateLimitErrorRetryHandler(max_retry_count=LIMITED_TRIES)
         server, connection = AsyncServerErrorRetryHandler(3), AsyncConnectionErrorRetryHandler(3)
@@ -82,11 +86,12 @@ class SlackApi:
         """Posts to a response URL, and says nothing where that is not good any more. Raises SlackError."""
         webhook = AsyncWebhookClient(url, session=self._session, retry_handlers=self._always)
         try:
-            status = (await webhook.send_dict(body)).status_code
+            status = (await webhook.send_dict(body, headers=onward())).status_code
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise SlackError("response URL", type(error).__name__) from error
+            raise self._failed(SlackError("response URL", type(error).__name__)) from error
         if status != 200:
-            raise SlackError("response URL", "expired_url" if status == 404 else "", status)
+            raise self._failed(SlackError("response URL", "expired_url" if status == 404 else "", status))
+        self._count("call", "ok")
 
     async def bot_id(self) -> str:
         """Whose messages are ours."""
@@ -102,12 +107,17 @@ class SlackApi:
         call = self._clients[repeat].api_call  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         given = {"json": fields} if verb == "POST" else {"params": fields}
         try:
-            response = await call(method, http_verb=verb, **given)
+            response = await call(method, http_verb=verb, headers=onward(), **given)
         except SlackApiError as error:
-            raise _ours(method, error.response) from error  # pyright: ignore[reportUnknownMemberType]
+            raise self._failed(_ours(method, error.response)) from error  # pyright: ignore[reportUnknownMemberType]
         except (aiohttp.ClientError, TimeoutError, SlackClientError) as error:
-            raise SlackError(method, type(error).__name__) from error
+            raise self._failed(SlackError(method, type(error).__name__)) from error
+        self._count("call", "ok")
         return cast("Mapping[str, Any]", response.data)  # pyright: ignore[reportUnknownMemberType]
+
+    def _failed(self, error: SlackError) -> SlackError:
+        self._count("call", error.error or str(error.status))
+        return error
 
 
 def _ours(method: str, response: Any) -> SlackError:

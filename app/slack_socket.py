@@ -22,7 +22,7 @@ from index.rerank import Reranker
 
 def run(settings: Settings, embedder: Embedder, reranker: Reranker | None) -> None:
     """Answers until SIGTERM or SIGINT. The settings must hold both tokens."""
-    configure_logs()
+    configure_logs(settings)
     asyncio.run(_run(settings, embedder, reranker))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import socket
@@ -14,13 +15,14 @@ from functools import partial
 from typing import Any, TypeVar
 
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from app.answer import Answer, Asked, Event
 from app.citations import Citation
 from app.events import Cited, Passages, Token
 from app.schemas import MAX_TEXT
 from app.settings import Settings
-from app.slack_api import SlackApi, SlackError
+from app.slack_api import Count, SlackApi, SlackError
 from app.slack_blocks import (
     FAILED,
     LOOKING,
@@ -34,6 +36,7 @@ from app.slack_blocks import (
 )
 from app.slack_ledger import LEASE_SECONDS, Claim, Ledger, LedgerError, SlackQuestion, Taken
 from app.slack_reply import Held, Reply, UnwantedError
+from app.stages import span
 
 MOST_AT_ONCE = 64
 """Questions that are claimed, each with a message that says so; as many are answered at once as the model takes."""
@@ -76,23 +79,29 @@ class SlackWorker:
         ledger: Ledger,
         ask: Callable[[Asked], AsyncGenerator[Event]],
         suggest: Callable[[], Sequence[str]],
+        count: Count,
     ) -> None:
-        """`ask` gives the events of an answer, `suggest` questions to begin with; that may take a while."""
+        """`ask` gives the events of an answer, `suggest` questions to begin with; that may take a while.
+
+        `count` is told how each step ends.
+        """
         self._settings = settings
         self._ledger = ledger
         self._ask = ask
         self._suggest = suggest
+        self._count = count
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex}"
         # A thread of its own: receipts must not queue behind answers.
         self._thread = ThreadPoolExecutor(1, "slack-ledger")
         self._answering = asyncio.Semaphore(settings.llm_concurrency)
         self._answers = set[asyncio.Task[None]]()
         self._others = set[asyncio.Task[None]]()
+        self._failed = set[str]()
         self._more = asyncio.Event()
 
     async def start(self) -> None:
         """Takes up what was left, and whatever comes."""
-        self.api = SlackApi(self._settings)
+        self.api = SlackApi(self._settings, self._count)
         self._loops = [asyncio.create_task(self._take_up()), asyncio.create_task(self._renew())]
 
     async def stop(self) -> None:
@@ -111,7 +120,9 @@ class SlackWorker:
     async def receive(self, question: SlackQuestion) -> Taken:
         """Keeps a question durably, and has it answered. Raises LedgerError where it cannot be kept."""
         taken = await self.keep(partial(self._ledger.receive, question, self._settings.slack_questions_per_hour))
+        self._count("delivery", taken)
         if taken == "taken":
+            _log.info("slack question taken", key=question.key, kind=question.kind)
             self._more.set()
         return taken
 
@@ -169,26 +180,40 @@ class SlackWorker:
                 _log.error("slack questions not held", reason=str(error))
 
     async def _answer(self, claim: Claim) -> None:
+        # The same for every try, in whichever process; this task's alone.
+        bind_contextvars(request_id=f"slack-{hashlib.sha256(claim.question.key.encode()).hexdigest()[:16]}")
+        with span("slack answer"):
+            self._count("answer", await self._answered(claim))
+
+    async def _answered(self, claim: Claim) -> str:
+        """How it ended; what is not given and not given up is tried again."""
         key, ledger, holder = claim.question.key, self._ledger, self._holder
+        outcome = "put back"
         try:
             try:
                 shared = await self._given(claim)
                 await self.keep(partial(ledger.finish, key, holder, shared))
+                outcome = "failed" if key in self._failed else "given"
             except UnwantedError:
+                outcome = "unwanted"
                 await self.keep(partial(ledger.put_back, key, holder, 0.0))
             except Exception as error:  # noqa: BLE001  whatever it is, the question must not be lost
                 hopeless = isinstance(error, SlackError) and error.error in _HOPELESS
                 if hopeless or claim.tries > MOST_TRIES:
                     _log.error("slack question not answered", key=key, reason=_reason(error), tries=claim.tries)
                     await self.keep(partial(ledger.finish, key, holder))
+                    outcome = "given up"
                 elif isinstance(error, SlackError) and error.uncertain:
                     _log.warning("slack cannot be reached", key=key, reason=_reason(error))
+                    outcome = "unreachable"
                     await self.keep(partial(ledger.put_back, key, holder, SLACK_DOWN_SECONDS, counted=False))
                 else:
                     _log.error("slack question put back", key=key, reason=_reason(error), exc_info=error)
                     await self.keep(partial(ledger.put_back, key, holder, min(60.0, 2.0**claim.tries)))
         except LedgerError as error:  # when the lease has run out, somebody tries again
             _log.error("slack question not kept", key=key, reason=str(error))
+        self._failed.discard(key)
+        return outcome
 
     async def _given(self, claim: Claim) -> str | None:
         """Answers; what of it is kept to be shared."""
@@ -269,6 +294,7 @@ class SlackWorker:
                 if claim.tries + 1 < ANSWER_TRIES:
                     raise
                 _log.exception("slack question cannot be answered", key=claim.question.key)
+                self._failed.add(claim.question.key)
         return None
 
     async def _answer_in_private(self, claim: Claim) -> str | None:

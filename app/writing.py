@@ -16,6 +16,7 @@ from app.events import Cited, Token
 from app.llm import ChatModel, Usage, complete
 from app.prompts import SCHEMA, Prompt, answer_prompt, repair_prompt, repeats_rules
 from app.settings import Settings
+from app.stages import stage
 from app.support import Checker, Refusal, Supported, Unsupported
 from app.support import Cited as Support
 from index.search import Hit
@@ -120,12 +121,13 @@ class _Answer:
         """Takes what the model writes to its end, or to its failure, which is returned."""
         reader = DraftReader()
         try:
-            async with aclosing(self._model.stream(self._prompt.messages, SCHEMA)) as pieces:
-                async for piece in pieces:
-                    if isinstance(piece, Usage):
-                        self.tally.usage = piece
-                    elif self._take(reader.feed(piece)):
-                        break
+            with stage("generate"):
+                async with aclosing(self._model.stream(self._prompt.messages, SCHEMA)) as pieces:
+                    async for piece in pieces:
+                        if isinstance(piece, Usage):
+                            self.tally.usage = piece
+                        elif self._take(reader.feed(piece)):
+                            break
         except ModelError as error:
             return error
         self._take(reader.finish())
@@ -151,9 +153,10 @@ class _Answer:
         return len(self._seen) >= MAX_SENTENCES
 
     def _checked(self, draft: Draft, named: tuple[str, ...]) -> Supported | Unsupported | Refusal:
-        if repeats_rules(draft.text):
-            return Unsupported("It repeats these rules.", 0)
-        return self._checker.check(draft, named)
+        with stage("verify"):
+            if repeats_rules(draft.text):
+                return Unsupported("It repeats these rules.", 0)
+            return self._checker.check(draft, named)
 
     def _check(self, draft: Draft) -> None:
         checked = self._checked(draft, self._named)

@@ -206,7 +206,7 @@ def hallucinations(index: Index, questions: Sequence[Mapping[str, Any]], url: st
             shown.append(given.answer)
 
     async def ask_all() -> None:
-        model = open_model(settings, lambda outcome, seconds: None)
+        model = open_model(settings, lambda outcome, seconds, usage: None)
         answerer = Answerer(settings, Citing(model, seed), count=count)
         for number, question in enumerate(questions):
             await answer(index, answerer, Asked(question["question"], source=question["source"]))

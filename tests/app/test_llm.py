@@ -64,7 +64,7 @@ async def opened(
 ) -> AsyncGenerator[OpenAIModel]:
     seen: Outcomes = [] if outcomes is None else outcomes
     model = open_model(
-        given(server, **others), lambda word, seconds: seen.append((word, seconds)), pause_seconds=pause_seconds
+        given(server, **others), lambda word, seconds, usage: seen.append((word, seconds)), pause_seconds=pause_seconds
     )
     try:
         yield model

@@ -50,7 +50,8 @@ async def replying(slack: SlackServer, ledger: Ledger) -> AsyncGenerator[tuple[R
     async def posted(parts: Sequence[str]) -> bool:
         return ledger.posted(QUESTION.key, holder, parts)
 
-    api = SlackApi(Settings(slack_api_url=f"{slack.url}/api/", slack_bot_token=BOT_TOKEN))  # type: ignore[arg-type]
+    settings = Settings(slack_api_url=f"{slack.url}/api/", slack_bot_token=BOT_TOKEN)  # type: ignore[arg-type]
+    api = SlackApi(settings, lambda step, outcome: None)
     try:
         yield Reply(api, Held(wanted, begin_posting, posted), claim), claim
     finally:

@@ -69,7 +69,7 @@ def about_okrs(*before: tuple[str, list[int]], text: str = f"{BEYKPOUR} warns of
 
 def events(index: Index, chosen: Settings, question: str, tallies: list[Tally] | None = None) -> list[Event]:
     async def collected() -> list[Event]:
-        model = open_model(chosen, lambda outcome, seconds: None)
+        model = open_model(chosen, lambda outcome, seconds, usage: None)
 
         def count(given: Answer, tally: Tally | None) -> None:
             if tallies is not None and tally is not None:
@@ -292,7 +292,7 @@ def test_leaving_early_ends_the_call(sample: Index, chat_server: ChatServer) -> 
     chosen = settings(chat_server)
 
     async def left() -> None:
-        model = open_model(chosen, lambda outcome, seconds: None)
+        model = open_model(chosen, lambda outcome, seconds, usage: None)
         async with aclosing(stream(sample, Answerer(chosen, model), Asked(OKRS))) as found:
             async for _ in found:
                 while not chat_server.requests:
