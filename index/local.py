@@ -173,8 +173,9 @@ class LocalStore:
         for name, here in by_segment.items():
             segment, rows = self.segments[name], [row for row, _ in here]
             passages = segment.passages(rows, [entry.record.source.id for _, entry in here])
-            ends = [(p.sentences[0].turn, p.sentences[-1].turn) for p in passages]
-            turns = segment.turns_in([(entry.number, *both) for (_, entry), both in zip(here, ends, strict=True)])
+            spoken = [[span.turn for span in passage.sentences] for passage in passages]
+            ranges = [(entry.number, min(of), max(of)) for (_, entry), of in zip(here, spoken, strict=True)]
+            turns = segment.turns_in(ranges)
             places = segment.places(np.asarray(rows, np.int64)).tolist()
             for (row, entry), passage, said, place in zip(here, passages, turns, places, strict=True):
                 vectors = segment.sentence_vectors(place, len(passage.sentences))

@@ -387,3 +387,15 @@ class TestIngests:
         with closing(open_store(place)) as store:
             assert [speaker.name for speaker in store.speakers()] == ["Ann Lee", "Bob Ray"]
         assert verify(place) == []
+
+    def test_what_was_said_into_a_turn_comes_with_it(self, place: Where, tmp_path: Path) -> None:
+        """The turn goes on after it: the last sentence of the passage is not of its last turn."""
+        (tmp_path / "talk.txt").write_text(
+            "Ann Lee (00:00:01):\nWe shipped.\n\nBob Ray (00:00:04):\nMm-hm.\n\nAnn Lee (00:00:05):\nThen twice.\n"
+        )
+        ingest([tmp_path], place, HashingEmbedder(), Limits())
+        with closing(open_store(place)) as store:
+            talks = Talks(store)
+            (stored,) = store.passages(np.asarray([talks.rows[0].number]), talks.vector("shipped"))
+            assert [span.turn for span in stored.passage.sentences] == [0, 1, 0]
+            assert [turn.speaker for turn in stored.turns.values()] == ["Ann Lee", "Bob Ray"]
