@@ -12,7 +12,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 LOCKED := $(INSTALL) --no-deps --no-build-isolation --require-hashes -r
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
-	--no-annotate --custom-compile-command "make lock" --extra otel --extra postgres pyproject.toml
+	--no-annotate --custom-compile-command "make lock" --extra otel --extra postgres --extra redis pyproject.toml
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
