@@ -34,7 +34,7 @@ from app.schemas import (
     list_speakers,
     passage_out,
 )
-from app.settings import Settings
+from app.settings import Settings, read_settings
 from app.terminal import Terminal, one_line, progress_bar
 from index.errors import IndexingError, NoSnapshotError, SnapshotError
 from index.where import live_id
@@ -587,7 +587,7 @@ def slack(
 
 def _settings(index_dir: Path | None) -> Settings:
     try:
-        return Settings() if index_dir is None else Settings(index_dir=index_dir, store=None)
+        return read_settings(index_dir)
     except ValidationError as error:
         raise typer.BadParameter(_reasons(error, lambda field: f"ONRECORD_{field.upper()}")) from error
 

@@ -29,6 +29,10 @@ _Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterV
 _Ids = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_stripped)]
 
 
+SECRETS = Path("/run/secrets")
+"""Where containers are given files with one secret each, as ONRECORD_API_KEYS."""
+
+
 class Settings(BaseSettings):
     """What can be set. Each field is the variable `ONRECORD_` and its name in capitals, but for OpenAI's two
     and OpenTelemetry's."""
@@ -204,3 +208,12 @@ class Settings(BaseSettings):
     def limits(self) -> Limits:
         """The bounds on one file."""
         return Limits(self.max_file_bytes, self.max_inflated_bytes, self.max_convert_seconds)
+
+
+def read_settings(index_dir: Path | None = None, secrets: Path = SECRETS) -> Settings:
+    """The settings of the environment; what it lacks is read from files in `secrets`, which are named as variables are.
+
+    An `index_dir` is asked for in place of any other index. Raises pydantic's ValidationError.
+    """
+    given: dict[str, Any] = {"_secrets_dir": secrets} if secrets.is_dir() else {}
+    return Settings(**given) if index_dir is None else Settings(**given, index_dir=index_dir, store=None)
