@@ -69,8 +69,10 @@ SELECT row, sum(words) FROM spoken WHERE speaker = ANY(%(favoured)s) AND row = A
 _PASSAGES = """
 SELECT row, id, words, sentences, sentence_vectors, -(vector <#> %(vector)s) FROM passage WHERE row = ANY(%(rows)s)"""
 _TURNS_OF_PASSAGES: LiteralString = f"""
-SELECT DISTINCT ON (source, number) source, number, speaker, {TURN} FROM passage JOIN turn ON source = row >> 20
-AND number >= passage.sentences[1] AND number <= passage.sentences[array_length(passage.sentences, 1) - 2]
+SELECT DISTINCT ON (source, number) source, number, speaker, {TURN} FROM passage
+CROSS JOIN LATERAL (SELECT min(sentences[i]) AS first, max(sentences[i]) AS last
+    FROM generate_series(1, array_length(sentences, 1), 3) AS i) AS range
+JOIN turn ON source = row >> 20 AND number >= range.first AND number <= range.last
 WHERE row = ANY(%(rows)s)"""
 
 
@@ -344,7 +346,8 @@ def _stored(
     row, passage_id, words, sentences, vectors, similarity = fields
     passage = passage_from(source.id, row, passage_id, words, sentences)
     number = row >> PLACES
-    spoken = {turn: turns[number, turn] for turn in range(sentences[0], sentences[-3] + 1)}
+    heard = sentences[::3]
+    spoken = {turn: turns[number, turn] for turn in range(min(heard), max(heard) + 1)}
     return StoredPassage(
         row, passage, source, spoken, similarity, np.frombuffer(vectors, np.int8).reshape(-1, dimension)
     )
