@@ -25,6 +25,7 @@ HIDDEN = "[secret]"
 
 _TRUSTED = ("uvicorn",)
 """Whose messages are known to hold nothing of a request."""
+_FIRST = ("timestamp", "level", "event")
 
 _Event = MutableMapping[str, Any]
 _questions = False
@@ -86,10 +87,9 @@ def _of_library(logger: object, method: str, event: _Event) -> _Event:
     """
     record: logging.LogRecord = event["_record"]
     arguments = event.pop("positional_args", None)
-    event["logger"] = record.name
+    event |= {"event": str(event["event"]).strip(), "logger": record.name, "at": f"{record.module}:{record.lineno}"}
     if not arguments and record.name.partition(".")[0] not in _TRUSTED:
         event["event"] = "message withheld"
-        event["at"] = f"{record.module}:{record.lineno}"
     return event
 
 
@@ -126,11 +126,8 @@ def _renderer(settings: Settings) -> structlog.typing.Processor:
     hidden = _hidden(settings)
     if settings.log_format == "json":
         render = structlog.processors.JSONRenderer(_json)
-        return lambda logger, method, event: hidden(str(render(logger, method, event)))
-    # Plain tracebacks: the pretty ones show local variables, and a question would be one of them.
-    console = structlog.dev.ConsoleRenderer(
-        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-    )
+        return lambda logger, method, event: hidden(str(render(logger, method, {**dict.fromkeys(_FIRST), **event})))
+    console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     return lambda logger, method, event: hidden(str(console(logger, method, _readable(event))))
 
 
@@ -153,11 +150,17 @@ def _hidden(settings: Settings) -> Callable[[str], str]:
     """What blots out all that is secret in the settings: a last guard, nothing is known to need it."""
     values = [getattr(settings, name) for name in type(settings).model_fields]
     secrets = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
-    addresses = [each for each in [*secrets, settings.openai_base_url or ""] if "://" in each]
-    passwords = [unquote(urlsplit(each).password or "") for each in addresses]
+    passwords = [_password(address) for address in [*secrets, settings.openai_base_url or ""]]
     found = {each.strip() for each in [*secrets, *passwords] if len(each.strip()) >= SHORTEST_SECRET}
     if not found:
         return lambda line: line
     # The longest first: one may be part of another.
     pattern = re.compile("|".join(re.escape(each) for each in sorted(found, key=len, reverse=True)))
     return lambda line: pattern.sub(HIDDEN, line)
+
+
+def _password(address: str) -> str:
+    try:
+        return unquote(urlsplit(address).password or "")
+    except ValueError:  # no address, then
+        return ""

@@ -216,7 +216,9 @@ class Observe:
                 seconds = time.perf_counter() - began
                 route = getattr(scope.get("route"), "path", "none")
                 self._metrics.request(method, route, status, seconds)
-                _log.info("request", method=method, route=route, status=status, ms=round(seconds * 1000, 1))
+                caller = scope.get("state", {}).get("caller")
+                told = {"caller": caller.name} if caller else {}
+                _log.info("request", method=method, route=route, status=status, ms=round(seconds * 1000, 1), **told)
                 if span:
                     span.update_name(f"{method} {route}")
                     span.set_attributes({"http.route": route, "http.response.status_code": status})
