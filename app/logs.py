@@ -87,7 +87,7 @@ def _of_library(logger: object, method: str, event: _Event) -> _Event:
     """
     record: logging.LogRecord = event["_record"]
     arguments = event.pop("positional_args", None)
-    event |= {"event": str(event["event"]).strip(), "logger": record.name, "at": f"{record.module}:{record.lineno}"}
+    event.update(event=str(event["event"]).strip(), logger=record.name, at=f"{record.module}:{record.lineno}")
     if not arguments and record.name.partition(".")[0] not in _TRUSTED:
         event["event"] = "message withheld"
     return event
