@@ -25,8 +25,8 @@ from app.errors import KeyFileError
 
 Scope = Literal["ask", "ingest", "admin"]
 SCOPES: frozenset[Scope] = frozenset(get_args(Scope))
-SHORTEST = 20
-"""Characters of a key. Hashes are without salt and quick to make, which only keys that nobody can guess may have."""
+SHORTEST = 8
+"""Characters of a key that is given in clear. Those that are made have 43, drawn at random."""
 FILE_ENDINGS = (".yaml", ".yml")
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 """Names of keys and groups: without spaces, so that no key is called as those are who show none."""

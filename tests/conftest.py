@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from index.build import ingest
 from index.embed import Embedder, load_embedder
@@ -17,6 +18,9 @@ from ingest.limits import Limits
 
 if TYPE_CHECKING:
     from tests.postgres_server import PostgresServer
+
+settings.register_profile("untimed", parent=settings(), deadline=None)
+settings.load_profile("untimed")
 
 CORPUS = Path(__file__).parent.parent / "corpus"
 

@@ -49,12 +49,12 @@ def test_no_keys_are_none(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        "a-short-secret",
+        "secret",
         f"{ONE},{ONE}",
         f"a:{ONE},a:{TWO}",
         f"with space:{ONE}",
         "a long secret with spaces",
-        "keys.json",
+        "key.txt",
     ],
 )
 def test_bad_keys_are_refused_and_not_repeated(bad: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -408,7 +408,7 @@ EDITS: st.SearchStrategy[Edits] = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(EDITS)
 def test_step_by_step_gives_what_starting_anew_gives(
     tmp_path_factory: pytest.TempPathFactory, hashing_type: Callable[..., Embedder], edits: Edits

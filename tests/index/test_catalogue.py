@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from index.catalogue import Entry, read_catalogue, update_catalogue, write_catalogue
@@ -54,7 +54,6 @@ SPEAKERS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(entries(), SPEAKERS)
 def test_what_is_written_is_read(written: list[Entry], speakers: list[Speaker]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -63,7 +62,6 @@ def test_what_is_written_is_read(written: list[Entry], speakers: list[Speaker]) 
         assert read_catalogue(path) == (written, sorted(speakers, key=lambda speaker: speaker.name.encode()))
 
 
-@settings(deadline=None)
 @given(entries(), SPEAKERS, SPEAKERS, st.data())
 def test_what_is_brought_up_to_date_is_read(
     written: list[Entry], speakers: list[Speaker], later: list[Speaker], data: st.DataObject

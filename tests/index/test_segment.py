@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from index.embed import unit
@@ -63,7 +63,6 @@ def one_for_each_turn(source_id: str, turns: Sequence[Turn]) -> list[Passage]:
     return passages
 
 
-@settings(deadline=None)
 @given(sources=st.lists(TURNS, max_size=3), first=st.integers(0, 1 << 40))
 def test_what_is_written_is_read(
     tmp_path_factory: pytest.TempPathFactory, sources: list[tuple[Turn, ...]], first: int
