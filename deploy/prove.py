@@ -3,8 +3,8 @@
     python deploy/prove.py [--base ARCHIVE] [--volume FROM:TO:ro]...
 
 On Debian, as root, with buildah, podman, crun and debootstrap. No registry of images is asked: unless `--base` names an
-archive of the real one, `python:3.11-slim` is made of Debian's packages, with Debian's Python. `--volume` is for the build
-alone: it lets pip see, say, the certificates of a proxy. The exit code is 1 where anything is not as it should be.
+archive of the real one, `python:3.11-slim` is made of Debian's packages, with Debian's Python. `--volume` is for the
+build alone: it lets pip see, say, the certificates of a proxy. The exit code is 1 where anything is not as it should.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ class SentenceTransformersEmbedder:
                 f"the embedding model {model!r} needs sentence-transformers: pip install 'onrecord[models]'"
             ) from error
         try:
-            self._model = SentenceTransformer(model)
+            self._model = SentenceTransformer(model, model_kwargs={"use_safetensors": True})  # no pickles
             tokenizer_json: str = self._model.tokenizer.backend_tokenizer.to_str()
         except Exception as error:  # each of the libraries that it loads through has errors of its own
             raise ModelError(f"the embedding model {model!r} cannot be loaded: {error}") from error

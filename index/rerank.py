@@ -38,7 +38,7 @@ class CrossEncoderReranker:
                 f"the reranker {model!r} needs sentence-transformers: pip install 'onrecord[models]'"
             ) from error
         try:
-            self._model = CrossEncoder(model)
+            self._model = CrossEncoder(model, model_kwargs={"use_safetensors": True})  # no pickles
         except Exception as error:  # each of the libraries that it loads through has errors of its own
             raise ModelError(f"the reranker {model!r} cannot be loaded: {error}") from error
         if self._model.num_labels != 1:
