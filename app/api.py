@@ -46,7 +46,7 @@ from app.schemas import (
 )
 from app.settings import Settings
 from app.stages import WatchedReranker, Watcher, watching
-from app.streaming import ask_events, event_stream, events_of, unless_gone
+from app.streaming import ask_events, described_stream, event_stream, events_of, unless_gone
 from app.traces import open_traces
 from app.widget_access import WidgetAccess, WidgetTokens, widget_token_router
 from app.window import read_window
@@ -133,10 +133,22 @@ def _describe(app: FastAPI, settings: Settings) -> None:
 
     def described() -> dict[str, Any]:
         if app.openapi_schema is None:
-            describe_access(plain(), keys=settings.api_keys is not None, origins=settings.widget_origins)
+            document = plain()
+            _leave_out_fastapis_errors(document)
+            describe_access(document, keys=settings.api_keys is not None, origins=settings.widget_origins)
         return plain()
 
     app.openapi = described
+
+
+def _leave_out_fastapis_errors(document: dict[str, Any]) -> None:
+    """What FastAPI says of wrong requests wherever a route does not say it: nobody gets that here."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+                del operation["responses"]["422"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(name, None)
 
 
 def _slack_bot(
@@ -172,8 +184,8 @@ def _add_probes(app: FastAPI, live: LiveIndex, metrics: Metrics) -> None:
 
 def _add_questions(app: FastAPI, live: LiveIndex, answerer: Answerer) -> None:
     problems = problem_responses(400, 413, 415, 422, 503)
-    streamed = {"description": "The answer, or its events: `passages`, `citation`, `token`, `done`, `error`"}
-    ask_responses = {**problems, 200: {**streamed, "content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+    streamed = described_stream("The answer, or what it is made of", "passages", "citation", "token", "done", "error")
+    ask_responses = {**problems, 200: streamed}
 
     @app.post("/v1/search", response_model=SearchResponse, responses=problems, dependencies=[Depends(_json_only)])
     def search_passages(asked: SearchRequest) -> Response:

@@ -18,7 +18,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
 from sse_starlette import ServerSentEvent
 
 from app.answer import Answer, Answerer, Asked, Event, answer
@@ -27,9 +27,9 @@ from app.errors import UnknownFilterError
 from app.events import Cited, Passages, Token
 from app.live import LiveIndex
 from app.markup import inert
-from app.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, Problem, openai_error
-from app.schemas import MAX_TEXT, AskResponse, Body, CitationOut, Name, TopK
-from app.streaming import event_stream, events_of, sent, unless_gone
+from app.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, Problem, openai_error, problem_responses
+from app.schemas import MAX_TEXT, AskResponse, Body, CitationOut, Name, TopK, whole
+from app.streaming import described_stream, event_stream, events_of, sent, unless_gone
 from index.errors import NoSnapshotError
 
 MODEL = "onrecord"
@@ -43,6 +43,8 @@ Text = Annotated[str, StringConstraints(max_length=100_000)]
 
 
 class _TextPart(BaseModel):
+    model_config = ConfigDict(strict=True)
+
     type: Literal["text"]
     text: Text
 
@@ -61,7 +63,7 @@ def _joined(content: str | list[_TextPart] | None) -> str | list[_TextPart] | No
 class ChatMessage(BaseModel):
     """A message; content is text, or parts that are all text."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", strict=True)
 
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[Text | list[_TextPart] | None, BeforeValidator(_few), AfterValidator(_joined)] = None
@@ -75,31 +77,35 @@ class ChatMessage(BaseModel):
 class StreamOptions(BaseModel):
     """What a stream may hold besides."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", strict=True)
 
     include_usage: bool = False
 
 
+_NOTHING: list[JsonValue] = [None, False, 0, [], {}, "none", {"type": "text"}]
+
+
 def _unserved(value: object) -> object:
-    if value not in (None, False, [], {}, "none", {"type": "text"}):
+    if value not in _NOTHING:
         raise ValueError("is not supported here")
     return None
 
 
-_Unserved = Annotated[Any, BeforeValidator(_unserved)]
+_Unserved = Annotated[Any, BeforeValidator(_unserved), Field(json_schema_extra={"enum": _NOTHING})]
 _Ignored = Annotated[Any, Field(description="ignored")]
+_Count = Annotated[int, Field(ge=1), BeforeValidator(whole)]
 
 
 class ChatRequest(Body):
     """A chat completion request; `speaker`, `source` and `top_k` limit it as they do in `/v1/ask`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
-    model: str
+    model: Annotated[str, Field(json_schema_extra={"enum": [MODEL]})]
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES), BeforeValidator(_few)]
     stream: bool | None = False
     stream_options: StreamOptions | None = None
-    n: Annotated[int | None, Field(ge=1, le=1, description="one choice is given")] = 1
+    n: Annotated[Annotated[int, Field(ge=1, le=1), BeforeValidator(whole)] | None, Field(description="one choice")] = 1
     speaker: Name | None = None
     source: Name | None = None
     top_k: TopK = 8
@@ -108,8 +114,8 @@ class ChatRequest(Body):
     top_p: Annotated[float | None, Field(ge=0, le=1, description="ignored")] = None
     presence_penalty: Annotated[float | None, Field(ge=-2, le=2, description="ignored")] = None
     frequency_penalty: Annotated[float | None, Field(ge=-2, le=2, description="ignored")] = None
-    max_tokens: Annotated[int | None, Field(ge=1, description="ignored")] = None
-    max_completion_tokens: Annotated[int | None, Field(ge=1, description="ignored")] = None
+    max_tokens: Annotated[_Count | None, Field(description="ignored")] = None
+    max_completion_tokens: Annotated[_Count | None, Field(description="ignored")] = None
     stop: _Ignored = None
     seed: _Ignored = None
     user: _Ignored = None
@@ -277,19 +283,23 @@ def _not_valid(error: RequestValidationError) -> RefusedError:
 def chat_router(live: LiveIndex, answerer: Answerer) -> APIRouter:
     """`/v1/models` and `/v1/chat/completions`."""
     router = APIRouter(route_class=_OpenAIRoute)
+    chat_responses = {
+        **problem_responses(400, 404, 413, 503),
+        200: described_stream("The completion, or its chunks and at last `[DONE]`"),
+    }
 
     @router.get("/v1/models")
     async def models() -> ModelsResponse:
         """The models that `/v1/chat/completions` knows: one."""
         return ModelsResponse(data=[ModelOut()])
 
-    @router.get("/v1/models/{model}")
+    @router.get("/v1/models/{model}", responses=problem_responses(404))
     async def model(model: str) -> ModelOut:
         """A model."""
         _known(model)
         return ModelOut()
 
-    @router.post("/v1/chat/completions", response_model=ChatCompletion)
+    @router.post("/v1/chat/completions", response_model=ChatCompletion, responses=chat_responses)
     async def complete(body: ChatRequest, request: Request) -> Response | ChatCompletion:
         """The answer to the last user message, in the words of OpenAI's API."""
         _known(body.model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from ingest.links import deep_link
 from ingest.model import Attribution, Kind, Source, Turn, format_timestamp
@@ -26,9 +26,16 @@ def _not_blank(text: str) -> str:
     return text
 
 
-Text = Annotated[str, StringConstraints(max_length=MAX_TEXT), AfterValidator(_not_blank)]
-Name = Annotated[str, StringConstraints(max_length=MAX_NAME), AfterValidator(_not_blank)]
-TopK = Annotated[int, Field(ge=1, le=MAX_TOP_K, description="number of passages")]
+def whole(number: object) -> object:
+    """JSON knows one kind of number: 8.0 is as whole as 8."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+# A pattern of pydantic's own would refuse in its own words.
+_NOT_BLANK = (AfterValidator(_not_blank), Field(json_schema_extra={"pattern": r"^\s*\S[\s\S]*$"}))
+Text = Annotated[str, StringConstraints(max_length=MAX_TEXT), *_NOT_BLANK]
+Name = Annotated[str, StringConstraints(max_length=MAX_NAME), *_NOT_BLANK]
+TopK = Annotated[int, Field(ge=1, le=MAX_TOP_K, description="number of passages"), BeforeValidator(whole)]
 
 
 class Body(BaseModel):

@@ -64,7 +64,16 @@ async def event_stream(events: AsyncGenerator[ServerSentEvent]) -> EventSourceRe
             async for event in events:
                 yield event
 
-    return EventSourceResponse(all_of_them(), ping=HEARTBEAT_SECONDS, shutdown_grace_period=GRACE_SECONDS)
+    grace = max(0.0, settings.drain_seconds + settings.stop_seconds - BREAK_OFF_SECONDS)
+    return EventSourceResponse(all_of_them(), ping=HEARTBEAT_SECONDS, shutdown_grace_period=grace)
+
+
+def described_stream(description: str, *names: str) -> dict[str, Any]:
+    """What the OpenAPI document says of a response that may be events, of these names if they have any."""
+    event: dict[str, Any] = {"event": {"enum": list(names)}} if names else {}
+    event["data"] = {"type": "string", "contentMediaType": "application/json"}
+    item = {"type": "object", "properties": event, "required": list(event)}
+    return {"description": description, "content": {"text/event-stream": {"itemSchema": item}}}
 
 
 async def ask_events(events: AsyncGenerator[Event]) -> AsyncGenerator[ServerSentEvent]:
