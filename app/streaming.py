@@ -64,8 +64,7 @@ async def event_stream(events: AsyncGenerator[ServerSentEvent]) -> EventSourceRe
             async for event in events:
                 yield event
 
-    grace = max(0.0, settings.drain_seconds + settings.stop_seconds - BREAK_OFF_SECONDS)
-    return EventSourceResponse(all_of_them(), ping=HEARTBEAT_SECONDS, shutdown_grace_period=grace)
+    return EventSourceResponse(all_of_them(), ping=HEARTBEAT_SECONDS, shutdown_grace_period=GRACE_SECONDS)
 
 
 def described_stream(description: str, *names: str) -> dict[str, Any]:
