@@ -25,7 +25,7 @@ from index.embed import Embedder
 from index.embedded import Embedded, SourceEmbedder, Stored
 from index.errors import NoSnapshotError, SnapshotError
 from index.lexical import LexicalRecord, count_deleted, update_words, write_words
-from index.local import CATALOGUE, LEXICAL, SEGMENTS, LocalStore, open_local
+from index.local import CATALOGUE, SEGMENTS, LocalStore, by_access, open_local, words_folder
 from index.prepare import Prepared, prepare
 from index.search import foreign_model
 from index.segment import Segment, SegmentWriter
@@ -280,7 +280,7 @@ class _Build:
         turns = zip(segment.turns(entry.number), segment.names(entry.number), strict=True)
         read = tuple(replace(turn, speaker=name) for turn, name in turns)
         s = record.source
-        return Document(s.title, s.kind, read, s.people, s.url, s.date, record.warnings)
+        return Document(s.title, s.kind, read, s.people, s.url, s.date, record.warnings, s.access)
 
     def _start_anew(self) -> None:
         """All sources in one segment, as if they had just been read."""
@@ -328,21 +328,27 @@ class _Build:
         update_catalogue(path, previous.held.folder / CATALOGUE, gone, new, speakers)
 
     def _write_words(self) -> None:
-        """The index of words: that of the snapshot before, brought up to date, unless much of it is dead."""
-        folder, previous = self.folder / LEXICAL, self._previous
-        numbers = {entry.number for entry in self.entries.values()}
-        old = previous.entries if previous and not self._anew else {}
-        gone = [source_id for source_id, entry in old.items() if entry.number not in numbers]
-        dead = sum(old[source_id].record.passages for source_id in gone)
+        """The indexes of words: one of what everybody may read, and one for each list of groups."""
+        before = self._previous.entries if self._previous and not self._anew else {}
+        old, new = by_access(before.values()), by_access(self.entries.values())
+        for access in {(), *new}:
+            self._write_words_of(words_folder(access), old.get(access, []), new.get(access, []))
+
+    def _write_words_of(self, name: str, old: Sequence[Entry], new: Sequence[Entry]) -> None:
+        """The index of that name: that of the snapshot before, brought up to date, unless much of it is dead."""
+        folder, previous = self.folder / name, self._previous
+        numbers, known = {entry.number for entry in new}, {entry.number for entry in old}
+        gone = [entry for entry in old if entry.number not in numbers]
+        dead = sum(entry.record.passages for entry in gone)
         if previous and old:
-            dead += count_deleted(previous.held.folder / LEXICAL)
-        if previous and old and dead <= MOST_DEAD * len(previous):
-            known = {entry.number for entry in old.values()}
-            link(previous.held, self.folder, LEXICAL)
-            update_words(folder, gone, self._words(e for e in self.entries.values() if e.number not in known))
+            dead += count_deleted(previous.held.folder / name)
+        if previous and old and dead <= MOST_DEAD * sum(entry.record.passages for entry in old):
+            link(previous.held, self.folder, name)
+            ids = [entry.record.source.id for entry in gone]
+            update_words(folder, ids, self._words(entry for entry in new if entry.number not in known))
         else:
             folder.mkdir()
-            write_words(folder, self._words(self.entries.values()))
+            write_words(folder, self._words(new))
 
     def _words(self, entries: Iterable[Entry]) -> Iterator[LexicalRecord]:
         for entry in sorted(entries, key=lambda entry: (entry.first_row, entry.number)):

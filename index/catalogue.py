@@ -21,7 +21,7 @@ CREATE TABLE source (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, segment TEXT NOT NULL, first_row INTEGER NOT NULL,
     turns INTEGER NOT NULL, passages INTEGER NOT NULL, root TEXT NOT NULL, path TEXT NOT NULL, digest TEXT NOT NULL,
     title TEXT NOT NULL, kind TEXT NOT NULL, url TEXT, date TEXT, people TEXT NOT NULL, warnings TEXT NOT NULL,
-    naming TEXT NOT NULL, canonical TEXT NOT NULL, seconds REAL,
+    naming TEXT NOT NULL, canonical TEXT NOT NULL, seconds REAL, access TEXT NOT NULL,
     UNIQUE (root, path));
 CREATE TABLE speaker (name TEXT PRIMARY KEY, aliases TEXT NOT NULL, roles TEXT NOT NULL) WITHOUT ROWID;
 """
@@ -67,7 +67,7 @@ def _writing(path: Path) -> Generator[sqlite3.Connection]:
 
 
 def _insert(db: sqlite3.Connection, entries: Iterable[Entry], speakers: Iterable[Speaker]) -> None:
-    db.executemany("INSERT INTO source VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", map(_fields, entries))
+    db.executemany("INSERT INTO source VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", map(_fields, entries))
     db.executemany("INSERT INTO speaker VALUES (?,?,?)", ((s.name, _json(s.aliases), _json(s.roles)) for s in speakers))
 
 
@@ -87,7 +87,7 @@ def _fields(entry: Entry) -> Sequence[Any]:
     kept = (entry.number, s.id, entry.segment, entry.first_row, r.turns, r.passages, r.root, s.path, r.digest)
     people = [[p.name, p.role, p.aliases] for p in s.people]
     described = (s.title, s.kind, s.url, s.date, _json(people), _json(r.warnings))
-    return (*kept, *described, _json(r.naming.turns), _json(r.canonical), r.seconds)
+    return (*kept, *described, _json(r.naming.turns), _json(r.canonical), r.seconds, _json(s.access))
 
 
 def _entry(
@@ -109,13 +109,15 @@ def _entry(
     naming: str,
     canonical: str,
     seconds: float | None,
+    access: str,
 ) -> Entry:
+    groups = tuple(_list(access))
     listed = tuple(Person(name, role, tuple(aliases)) for name, role, aliases in _list(people))
     record = SourceRecord(
-        Source(source_id, path, title, kind, url, date, listed),
+        Source(source_id, path, title, kind, url, date, listed, groups),
         root,
         digest,
-        Naming(json.loads(naming), listed),
+        Naming(json.loads(naming), listed, groups),
         json.loads(canonical),
         turns,
         passages,

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from index.prepare import SourceRecord
-from ingest.corpus import Found, walk
+from ingest.corpus import Found, sidecar_digest, walk
 from ingest.errors import ReadError
 from ingest.limits import Limits
 from ingest.model import Document, Source
 from ingest.readers import read_document
+from ingest.sidecar import sidecar_path
 
 Progress = Callable[[int, int], None]
 """Called with the number of passages embedded so far, and of all that are known to have to be."""
@@ -49,19 +50,20 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A file to read: `known` where the index holds an older state of it."""
+    """A file to read: `known` where the index holds an older state of it. `sidecar` is the sidecar's digest."""
 
     file: Path
     source_id: str
     root: str
     path: str
     digest: str
+    sidecar: str | None
     known: bool
 
     def source(self, document: Document) -> Source:
         """What the index says of it."""
         d = document
-        return Source(self.source_id, self.path, d.title, d.kind, d.url, d.date, d.people)
+        return Source(self.source_id, self.path, d.title, d.kind, d.url, d.date, d.people, d.access)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,9 @@ def read_changed(changed: Changed, limits: Limits, report: Report) -> Document |
     """The document, counted and its flaws told; nothing where it cannot be read, which is an error of the report."""
     try:
         document = read_document(changed.file, limits)
+        if sidecar_digest(changed.file) != changed.sidecar:
+            # Gone for the moment in which an editor writes it, it would be taken to say that everybody may read.
+            raise ReadError(sidecar_path(changed.file), "was changed while its document was read: ingest it again")
     except ReadError as error:
         report.errors.append(Flaw(str(error.path), error.line, error.reason))
         return None
@@ -119,11 +124,13 @@ def read_changed(changed: Changed, limits: Limits, report: Report) -> Document |
 
 def _changed(entry: Found, known: SourceRecord | None, taken: Container[str]) -> Changed:
     if known:
-        return Changed(entry.path, known.source.id, known.root, known.source.path, entry.digest, known=True)
+        return Changed(
+            entry.path, known.source.id, known.root, known.source.path, entry.digest, entry.sidecar, known=True
+        )
     source_id, root, path = entry.source_id, str(entry.root), entry.relative
     if source_id in taken:
         source_id = other_id(source_id, root, path)
-    return Changed(entry.path, source_id, root, path, entry.digest, known=False)
+    return Changed(entry.path, source_id, root, path, entry.digest, entry.sidecar, known=False)
 
 
 def other_id(source_id: str, root: str, path: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,7 @@ SPARSE = 500
 """Where fewer than one in so many are allowed, decoding these (1 µs) is quicker than asking of all (1.5 ns)."""
 _AHEAD = 1 << 17
 """Bytes; of what is asked for at once Linux reads no more ahead."""
+_CHUNK = 1 << 20
 _MAPPED = faiss.IO_FLAG_MMAP_IFC if sys.platform == "linux" else 0  # faiss can map nowhere else but on Windows
 
 _NO_ROWS: Rows = np.empty(0, dtype=np.int64)
@@ -47,7 +49,7 @@ def write_vectors(path: Path, vectors: Matrix) -> None:
     index = faiss.IndexScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
     index.train(vectors[:0])
     index.add(vectors)
-    faiss.write_index(index, str(path))
+    _write(index, path)
 
 
 def write_graph(path: Path, vectors: Matrix) -> None:
@@ -60,7 +62,13 @@ def write_graph(path: Path, vectors: Matrix) -> None:
     index.hnsw.efConstruction = BUILD_BREADTH
     index.train(vectors[:0])
     index.add(vectors)  # all at once: faiss then shuffles them, and links from one cluster to another come about early
-    faiss.write_index(index, str(path), faiss.IO_FLAG_SKIP_STORAGE)
+    _write(index, path, faiss.IO_FLAG_SKIP_STORAGE)
+
+
+def _write(index: faiss.Index, path: Path, flags: int = 0) -> None:
+    """Through a file of Python's: faiss closes its own without asking whether the end of it was written."""
+    with path.open("wb") as file:
+        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write, _CHUNK), flags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +92,10 @@ class _Segment:
                 raise SnapshotError(f"{files.graph} does not belong to {files.vectors}")
             graph.storage, graph.own_fields = self.flat, False
             self._graph = graph
+        self.let_die(dead)
+
+    def let_die(self, dead: Rows) -> None:
+        """From now on the rows at these ascending positions are found by no search, and no others are dead."""
         self._live: NDArray[np.bool_] | None = None
         if len(dead := self.rows(dead)):
             self._live = np.ones(len(self), dtype=np.bool_)
@@ -140,6 +152,14 @@ class DenseIndex:
 
     def __len__(self) -> int:
         return self._segments[-1].start + len(self._segments[-1]) if self._segments else 0
+
+    def without(self, dead: Rows) -> DenseIndex:
+        """The same vectors, of which other ascending positions are dead."""
+        other = copy(self)
+        other._segments = [copy(segment) for segment in self._segments]
+        for segment in other._segments:
+            segment.let_die(dead)
+        return other
 
     def search(self, query: Matrix, limit: int, allowed: Rows | None = None) -> tuple[Rows, Scores]:
         """Up to `limit` positions and their cosines, best first; only `allowed` ones (ascending) where given.

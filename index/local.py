@@ -1,11 +1,18 @@
-"""The store on one machine: a snapshot's catalogue, its segments, and one index of their words."""
+"""The store on one machine: a snapshot's catalogue, its segments, and the indexes of their words.
+
+The words of private sources lie apart, in an index for each list of groups. Whoever may not read a source opens none of
+its words: what he finds, and how it is scored, is as it would be without it.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +28,7 @@ from index.segment import COLUMNS, Segment, source_flaws
 from index.snapshot import REBUILD, HeldSnapshot, current_folder, hold_current
 from index.store import Candidates, Holdings, Scope, StoredPassage
 from ingest.model import Passage, Source, Turn
-from ingest.speakers import Speakers
+from ingest.speakers import Speaker, Speakers, merge_speakers
 
 CATALOGUE, SEGMENTS, LEXICAL = "catalogue.sqlite", "segments", "lexical"
 _PASSAGES_KEPT = 1024
@@ -30,18 +37,27 @@ _SPEAKERS_KEPT = 256
 """Sources whose speakers are kept, since every question about a source needs them."""
 
 
+def by_access(entries: Iterable[Entry]) -> dict[tuple[str, ...], list[Entry]]:
+    """Entries by the groups that may read them."""
+    found: dict[tuple[str, ...], list[Entry]] = {}
+    for entry in entries:
+        found.setdefault(entry.record.source.access, []).append(entry)
+    return found
+
+
+def words_folder(access: Sequence[str]) -> str:
+    """The folder of the words that only these groups may read, or everybody where there are none."""
+    return f"{LEXICAL}-{hashlib.sha256(json.dumps(access).encode()).hexdigest()[:16]}" if access else LEXICAL
+
+
 class LocalStore:
     """One snapshot, held until `close`. Safe to use from several threads at once."""
 
     def __init__(self, held: HeldSnapshot) -> None:
         self.held = held
+        self._groups: frozenset[str] | None = None
         manifest = held.manifest
-        self.holdings = Holdings(manifest.id, manifest.created, manifest.model, manifest.dimension, manifest.counts)
         entries, speakers = read_catalogue(held.folder / CATALOGUE)
-        self._speakers = Speakers(speakers)
-        self.entries: dict[str, Entry] = {entry.record.source.id: entry for entry in entries}
-        self._counts = {each.record.source.id: (each.record.turns, each.record.passages) for each in entries}
-        self._numbered = {entry.number: entry for entry in entries}
         self.segments: dict[str, Segment] = open_segments(held.folder / SEGMENTS)
         ordered = list(self.segments.values())
         columns = np.concatenate([np.empty(0, COLUMNS), *(segment.columns for segment in ordered)])
@@ -49,14 +65,49 @@ class LocalStore:
         self._sources: Rows = np.ascontiguousarray(columns["source"])
         self._middles: NDArray[np.float64] = np.ascontiguousarray(columns["middle"])
         self._words: Rows = np.ascontiguousarray(columns["words"])
-        self._live: NDArray[np.bool_] = np.isin(self._sources, np.asarray(list(self._numbered), np.int64))
         lengths = [len(segment.columns) for segment in ordered]
         self._begins: Rows = np.cumsum([0, *lengths], dtype=np.int64)[:-1]
-        dead = np.flatnonzero(~self._live)
-        self.dense = DenseIndex([segment.files for segment in ordered], manifest.dimension, dead)
-        self.lexical = LexicalIndex(held.folder / LEXICAL)
+        accesses = {(), *by_access(entries)}
+        self._lexical = {access: LexicalIndex(held.folder / words_folder(access)) for access in accesses}
+        self.dense = DenseIndex([segment.files for segment in ordered], manifest.dimension)
+        self._show(entries, speakers, manifest.counts)
+
+    def _show(self, entries: Sequence[Entry], speakers: Iterable[Speaker], counts: Mapping[str, int]) -> None:
+        """From now on these are all sources, and these speak in them; what belongs to others is dead."""
+        manifest = self.held.manifest
+        self.holdings = Holdings(manifest.id, manifest.created, manifest.model, manifest.dimension, counts)
+        self._speakers = Speakers(speakers)
+        self.entries: dict[str, Entry] = {entry.record.source.id: entry for entry in entries}
+        self.groups = frozenset(group for entry in entries for group in entry.record.source.access)
+        self._counts = {each.record.source.id: (each.record.turns, each.record.passages) for each in entries}
+        self._numbered = {entry.number: entry for entry in entries}
+        self._live: NDArray[np.bool_] = np.isin(self._sources, np.asarray(list(self._numbered), np.int64))
+        self.dense = self.dense.without(np.flatnonzero(~self._live))
+        self.lexical = LexicalIndex.of(self._lexical[access] for access in sorted({(), *by_access(entries)}))
         self._kept: dict[int, StoredPassage] = {}
         self._speakers_of = lru_cache(_SPEAKERS_KEPT)(self._find_speakers)
+        self._listed: Sequence[tuple[str, str, int]] | None = None
+
+    def readable(self, groups: frozenset[str]) -> LocalStore:
+        entries = [entry for entry in self.entries.values() if entry.record.source.is_open_to(groups)]
+        if len(entries) == len(self.entries):
+            return self
+        records = [entry.record for entry in entries]
+        speaking = {name for record in records for name in record.canonical.values()}
+        merged, _ = merge_speakers([record.naming for record in records])
+        speakers = [speaker for speaker in merged if speaker.name in speaking]
+        numbers = np.asarray([entry.number for entry in entries], np.int64)
+        counts = {
+            "sources": len(records),
+            "turns": sum(record.turns for record in records),
+            "passages": sum(record.passages for record in records),
+            "sentences": sum(segment.count_sentences(numbers) for segment in self.segments.values()),
+            "speakers": len(speakers),
+        }
+        view = copy(self)
+        view._groups = groups
+        view._show(entries, speakers, counts)
+        return view
 
     def __len__(self) -> int:
         return int(self._live.sum())
@@ -75,7 +126,8 @@ class LocalStore:
         return current_folder(self.held.folder.parent).name
 
     def newer(self) -> LocalStore:
-        return open_local(self.held.folder.parent)
+        store = open_local(self.held.folder.parent)
+        return store if self._groups is None else store.readable(self._groups)
 
     def damage(self) -> Sequence[str]:
         return [] if self.held.is_small(VERIFIED_BYTES) else self.held.damaged_files()
@@ -111,15 +163,13 @@ class LocalStore:
         return Speakers(speaker for speaker in self._speakers if speaker.name in spoken)
 
     def speaker_counts(self) -> Sequence[tuple[str, str, int]]:
-        return self._speaker_counts
-
-    @cached_property
-    def _speaker_counts(self) -> Sequence[tuple[str, str, int]]:
-        return sorted(
-            (speaker, source_id, count)
-            for source_id, entry in self.entries.items()
-            for speaker, count in entry.record.spoken.items()
-        )
+        if self._listed is None:
+            self._listed = sorted(
+                (speaker, source_id, count)
+                for source_id, entry in self.entries.items()
+                for speaker, count in entry.record.spoken.items()
+            )
+        return self._listed
 
     def source_counts(self) -> Mapping[str, tuple[int, int]]:
         return self._counts
@@ -147,9 +197,11 @@ class LocalStore:
         return Candidates(lexical, dense, rows, self._sources[at], self._middles[at], shares)
 
     def passages(self, rows: Rows, vector: Matrix) -> list[StoredPassage]:
+        positions = np.searchsorted(self._rows, rows)
+        live = self._live[positions]
+        rows, positions = rows[live], positions[live]
         if not len(rows):
             return []
-        positions = np.searchsorted(self._rows, rows)
         similarities = (self.dense.vectors(positions) @ vector).tolist()
         wanted = rows.tolist()
         found = {row: stored for row in wanted if (stored := self._kept.get(row))}

@@ -29,7 +29,7 @@ from typing import Any
 
 from index.errors import LockedError, NoSnapshotError, SnapshotError
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Counts up whenever the files of a snapshot or what readers make of a document change: then all is built anew."""
 CURRENT = "CURRENT"
 MANIFEST = "manifest.json"

@@ -72,11 +72,25 @@ class StoredPassage:
 class Store(Protocol):
     """An index as it is read; one suite of tests holds for all of them. Safe to use from several threads at once.
 
-    What one call returns belongs together: no source is seen half old, half new.
+    What one call returns belongs together: no source is seen half old, half new. Private sources are in it like all
+    others: who answers somebody else asks what that reader may see of it (`readable`).
     """
 
     @property
     def holdings(self) -> Holdings: ...
+
+    @property
+    def groups(self) -> frozenset[str]:
+        """All groups for which there are private sources in it."""
+        ...
+
+    def readable(self, groups: frozenset[str]) -> Store:
+        """A view of what members of these groups may read; where that is all, it is as quick as the store.
+
+        Everything in it is as if no other source were there: counts, speakers and their spellings, idf and scores. It
+        is open as long as the store is; to close either is to close both.
+        """
+        ...
 
     def sources(self) -> Sequence[Source]:
         """All sources, by id."""

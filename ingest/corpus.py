@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingest.errors import ReadError
-from ingest.sidecar import read_sidecar_bytes, sidecar_path
+from ingest.sidecar import ENDING, misnamed_sidecars, read_sidecar_bytes, sidecar_path
 
 EXTENSIONS = frozenset({".md", ".markdown", ".txt", ".vtt", ".srt", ".json", ".html", ".htm", ".pdf", ".docx"})
 MAX_ID_LENGTH = 96
@@ -31,13 +31,15 @@ _NOT_IN_IDS = re.compile(r"[^a-z0-9._~-]+")
 @dataclass(frozen=True, slots=True)
 class Found:
     """A document of the corpus. `root` is its corpus folder, resolved, and `relative` its path under it, with `/`
-    between folders; `digest` is the sha256 of the file and its sidecar."""
+    between folders; `digest` is the sha256 of the file and its sidecar, and `sidecar` that of the sidecar alone, null
+    where there is none."""
 
     path: Path
     root: Path
     relative: str
     source_id: str
     digest: str
+    sidecar: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class _Candidate:
     relative: str
     ids: tuple[str, ...]
     digest: str
+    sidecar: str | None
 
 
 def walk(paths: Sequence[Path]) -> Walk:
@@ -80,15 +83,32 @@ def walk(paths: Sequence[Path]) -> Walk:
             except ReadError as error:
                 errors.append(error)
     ids = _unique_ids(list(candidates.values()))
-    found = (Found(each.path, each.root, each.relative, ids[each.path], each.digest) for each in candidates.values())
+    found = (
+        Found(each.path, each.root, each.relative, ids[each.path], each.digest, each.sidecar)
+        for each in candidates.values()
+    )
     return Walk(tuple(found), tuple(errors), tuple(skipped))
+
+
+def sidecar_digest(path: Path) -> str | None:
+    """The sha256 of the sidecar of the document at `path`, null where there is none. Raises ReadError."""
+    data = read_sidecar_bytes(path)
+    return None if data is None else hashlib.sha256(data).hexdigest()
 
 
 def _files(path: Path, root: Path, errors: list[ReadError], skipped: list[Path]) -> Iterator[Path]:
     if path.is_dir():
         yield from _files_under(root, errors, skipped)
     elif path.is_file():
-        yield path
+        try:
+            misnamed = misnamed_sidecars(each.name for each in path.parent.iterdir()).get(path.name)
+        except OSError as error:
+            errors.append(ReadError(path.parent, f"cannot be read: {error.strerror}"))
+            return
+        if misnamed is None:
+            yield path
+        else:
+            errors.append(_misnamed(path, misnamed))
     else:
         errors.append(ReadError(path, "is not a file or folder" if path.exists() else "does not exist"))
 
@@ -103,6 +123,7 @@ def _files_under(root: Path, errors: list[ReadError], skipped: list[Path]) -> It
     for folder, folders, names in os.walk(root, onerror=refused):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         here = Path(folder)
+        misnamed = misnamed_sidecars(names)
         # What a linked folder holds is met where it stands; walked again, it might never end.
         links.extend(here / name for name in folders if (here / name).is_symlink())
         for name in sorted(names):
@@ -111,6 +132,8 @@ def _files_under(root: Path, errors: list[ReadError], skipped: list[Path]) -> It
             file = here / name
             if file.suffix.lower() not in EXTENSIONS:
                 skipped.append(file)
+            elif name in misnamed:
+                errors.append(_misnamed(file, misnamed[name]))
             elif file.is_symlink():
                 links.append(file)
             elif file.is_file():
@@ -126,12 +149,17 @@ def _files_under(root: Path, errors: list[ReadError], skipped: list[Path]) -> It
             yield link
 
 
+def _misnamed(file: Path, sidecar: str) -> ReadError:
+    called = sidecar_path(file).name
+    return ReadError(file.with_name(sidecar), f"is not read, and neither is {file.name}: a sidecar is called {called}")
+
+
 def _may_be_document(name: str) -> bool:
     lowered = name.lower()
     return not (
         name.startswith((".", "~$"))
         or name.endswith("~")
-        or lowered.endswith(".meta.yaml")
+        or lowered.endswith(ENDING)
         or lowered.partition(".")[0] == "readme"
     )
 
@@ -158,7 +186,8 @@ def _candidate(file: Path, root: Path) -> _Candidate:
         raise ReadError(sidecar_path(file), fault)
     # The same path may stand under two corpus folders; then the folder, and at last the whole path, tell them apart.
     keys = (relative, f"{root.resolve().name}/{relative}", str(file.absolute()))
-    return _Candidate(file, root.resolve(), relative, _ids(relative, keys), _digest(file, sidecar))
+    alone = None if sidecar is None else hashlib.sha256(sidecar).hexdigest()
+    return _Candidate(file, root.resolve(), relative, _ids(relative, keys), _digest(file, sidecar), alone)
 
 
 def _digest(file: Path, sidecar: bytes | None) -> str:

@@ -91,7 +91,7 @@ class Document:
     """One file as a reader understood it: what it says about itself, and its turns in the order they begin.
 
     `warnings` are (line, reason) pairs for flaws that did not stop the reading, such as a cue that ends before it
-    starts.
+    starts. `access` are the groups that may read it, in order; where empty, everybody may.
     """
 
     title: str
@@ -101,11 +101,15 @@ class Document:
     url: str | None = None
     date: str | None = None
     warnings: tuple[tuple[int | None, str], ...] = ()
+    access: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One document of the corpus. `id` is URL-safe and unique; `path` is relative to its corpus folder."""
+    """One document of the corpus. `id` is URL-safe and unique; `path` is relative to its corpus folder.
+
+    `access` are the groups that may read it, in order; where empty, everybody may.
+    """
 
     id: str
     path: str
@@ -114,6 +118,11 @@ class Source:
     url: str | None = None
     date: str | None = None
     people: tuple[Person, ...] = ()
+    access: tuple[str, ...] = ()
+
+    def is_open_to(self, groups: frozenset[str]) -> bool:
+        """Whether members of these groups may read it."""
+        return not self.access or not groups.isdisjoint(self.access)
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,15 +85,19 @@ def bare_name(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """Under which names people speak in a document, each with the number of its turns, and whom the document lists."""
+    """Under which names people speak in a document, each with the number of its turns, and whom the document lists.
+
+    `access` are the groups that may know of it; where empty, everybody may.
+    """
 
     turns: Mapping[str, int]
     people: tuple[Person, ...] = ()
+    access: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, document: Document) -> Naming:
         """As the document has them."""
-        return cls(Counter(turn.speaker for turn in document.turns if turn.speaker), document.people)
+        return cls(Counter(turn.speaker for turn in document.turns if turn.speaker), document.people, document.access)
 
 
 def merge_speakers(documents: Sequence[Naming]) -> tuple[list[Speaker], list[dict[str, str]]]:
@@ -102,7 +106,64 @@ def merge_speakers(documents: Sequence[Naming]) -> tuple[list[Speaker], list[dic
     Two names are one person where they fold alike or a document's `people` lists one as an alias of the other. An alias
     that is listed for two people means, in each document, the one listed there: so are namesakes kept apart. The
     canonical name is the one under which a document lists the person, else the one used in most turns.
+
+    What a private document says of names counts in no document that has other readers, and a person goes in it by the
+    name that those documents give him. So the names of all that some groups may read are the same without the rest.
     """
+    speakers, canonical = _merge(documents)
+    accesses = {document.access for document in documents}
+    if accesses <= {()}:
+        return speakers, canonical
+    settled: list[dict[str, str]] = [{} for _ in documents]
+    # What more may read comes first: of two lists of groups, the one that holds the other.
+    for access in sorted(accesses, key=lambda groups: (len(groups) > 0, -len(groups), groups)):
+        wider = [i for i, d in enumerate(documents) if not d.access or (access and set(access) <= set(d.access))]
+        _, merged = _merge([documents[i] for i in wider])
+        names = _names_given([(merged[at], settled[i]) for at, i in enumerate(wider) if settled[i]])
+        for at, i in enumerate(wider):
+            if documents[i].access == access:
+                settled[i] = {name: names.get(meant, meant) for name, meant in merged[at].items()}
+    return _described(documents, speakers, canonical, settled), settled
+
+
+def _names_given(pairs: Iterable[tuple[Mapping[str, str], Mapping[str, str]]]) -> dict[str, str]:
+    """For speakers who are merged, the name that each goes by already: of one alone, and of nobody else.
+
+    Each pair are the speakers of a document's names as they are merged, and as they were settled before.
+    """
+    given: dict[str, set[str]] = {}
+    bearers: dict[str, set[str]] = {}
+    for merged, settled in pairs:
+        for name, meant in merged.items():
+            given.setdefault(meant, set()).add(settled[name])
+            bearers.setdefault(settled[name], set()).add(meant)
+    return {
+        meant: name for meant, names in given.items() if len(names) == 1 for name in names if len(bearers[name]) == 1
+    }
+
+
+def _described(
+    documents: Sequence[Naming],
+    speakers: Sequence[Speaker],
+    merged: Sequence[Mapping[str, str]],
+    settled: Sequence[Mapping[str, str]],
+) -> list[Speaker]:
+    """Speakers under the names that were settled, with what is known of them as they are merged."""
+    known = {speaker.name: speaker for speaker in speakers}
+    meant: dict[str, dict[str, None]] = {}
+    for document, theirs, names in zip(documents, merged, settled, strict=True):
+        for name in document.turns:
+            meant.setdefault(names[name], {})[theirs[name]] = None
+    described: list[Speaker] = []
+    for name in sorted(meant):
+        people = [known[each] for each in sorted(meant[name])]
+        aliases = dict.fromkeys(alias for each in people for alias in (each.name, *each.aliases) if alias != name)
+        described.append(Speaker(name, tuple(aliases), tuple({role: None for each in people for role in each.roles})))
+    return described
+
+
+def _merge(documents: Sequence[Naming]) -> tuple[list[Speaker], list[dict[str, str]]]:
+    """As `merge_speakers` does, where all is for the same readers."""
     owners: dict[str, set[str]] = {}
     for person in (person for document in documents for person in document.people):
         for alias in person.aliases:

@@ -198,7 +198,7 @@ def _stored(connection: Connection, source_id: str) -> tuple[SourceRecord, Docum
     query = f"SELECT name, {TURN} FROM turn WHERE source = %s ORDER BY number"
     turns = tuple(turn_from(*each) for each in connection.execute(query, fields[:1]))
     s = record.source
-    return record, Document(s.title, s.kind, turns, s.people, s.url, s.date, record.warnings)
+    return record, Document(s.title, s.kind, turns, s.people, s.url, s.date, record.warnings, s.access)
 
 
 def _known_vectors(connection: Connection, digests: Sequence[str]) -> dict[str, Stored]:

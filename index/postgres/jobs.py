@@ -46,7 +46,7 @@ class Job:
         d = self.document
         if d is None:
             raise ValueError(f"{self.source_id} has no document to write")
-        return Source(self.source_id, self.path, d.title, d.kind, d.url, d.date, d.people)
+        return Source(self.source_id, self.path, d.title, d.kind, d.url, d.date, d.people, d.access)
 
 
 def known_sources(connection: Connection) -> list[SourceRecord]:
@@ -133,9 +133,9 @@ def settle(connection: Connection) -> None:
             )
         }
         stored = {
-            source_id: (Naming(naming, naming_from([naming, people]).people), canonical)
-            for source_id, naming, people, canonical in connection.execute(
-                "SELECT id, naming, people, canonical FROM source"
+            source_id: (naming_from([naming, people, access]), canonical)
+            for source_id, naming, people, access, canonical in connection.execute(
+                "SELECT id, naming, people, access, canonical FROM source"
             )
         }
         namings = {source_id: naming for source_id, (naming, _) in stored.items()}

@@ -15,7 +15,7 @@ PLACES = 20
 """Bits of a row that are a passage's place in its source; above them stands the source's number."""
 SOURCE: LiteralString = (
     "number, id, root, path, digest, title, kind, url, date, people, warnings, naming, canonical, turns, passages, "
-    "seconds"
+    "seconds, access"
 )
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 TURN = "text, cues, attribution, heading, note"
@@ -32,7 +32,7 @@ def source_fields(number: int, record: SourceRecord) -> tuple[Any, ...]:
     described = (s.title, s.kind, s.url, s.date, dump(_listed(s.people)), dump(record.warnings))
     named = (dump(record.naming.turns), dump(record.canonical))
     sizes = (record.turns, record.passages, record.seconds)
-    return (number, s.id, record.root, s.path, record.digest, *described, *named, *sizes)
+    return (number, s.id, record.root, s.path, record.digest, *described, *named, *sizes, list(s.access))
 
 
 def source_record(
@@ -51,12 +51,14 @@ def source_record(
     turns: int,
     passages: int,
     seconds: float | None,
+    access: Sequence[str],
 ) -> SourceRecord:
     """From the columns `SOURCE` but the first."""
-    listed = _people(people)
-    source = Source(source_id, path, title, kind, url, date, listed)
+    listed, groups = _people(people), tuple(access)
+    source = Source(source_id, path, title, kind, url, date, listed, groups)
+    names = Naming(naming, listed, groups)
     flaws = tuple((line, reason) for line, reason in warnings)
-    return SourceRecord(source, root, digest, Naming(naming, listed), canonical, turns, passages, flaws, seconds)
+    return SourceRecord(source, root, digest, names, canonical, turns, passages, flaws, seconds)
 
 
 def turn_fields(turn: Turn) -> tuple[Any, ...]:
@@ -88,29 +90,29 @@ def document_json(document: Document) -> str:
     """A document as it was read, on one line."""
     d = document
     turns = [[t.speaker, *turn_fields(t)] for t in d.turns]
-    return dump([d.title, d.kind, turns, _listed(d.people), d.url, d.date, d.warnings])
+    return dump([d.title, d.kind, turns, _listed(d.people), d.url, d.date, d.warnings, d.access])
 
 
 def document_from(fields: Sequence[Any]) -> Document:
     """What `document_json` wrote, parsed."""
-    title, kind, turns, people, url, date, warnings = fields
+    title, kind, turns, people, url, date, warnings, access = fields
     read = tuple(
         turn_from(speaker, text, json.loads(cues), attribution, json.loads(heading), note)
         for speaker, text, cues, attribution, heading, note in turns
     )
     flaws = tuple((line, reason) for line, reason in warnings)
-    return Document(title, kind, read, _people(people), url, date, flaws)
+    return Document(title, kind, read, _people(people), url, date, flaws, tuple(access))
 
 
 def naming_json(naming: Naming) -> str:
-    """Who speaks and whom a document lists."""
-    return dump([naming.turns, _listed(naming.people)])
+    """Who speaks, whom a document lists, and who may know."""
+    return dump([naming.turns, _listed(naming.people), naming.access])
 
 
 def naming_from(fields: Sequence[Any]) -> Naming:
     """What `naming_json` wrote, parsed."""
-    turns, people = fields
-    return Naming(turns, _people(people))
+    turns, people, access = fields
+    return Naming(turns, _people(people), tuple(access))
 
 
 def dump(value: Any) -> str:

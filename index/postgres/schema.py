@@ -9,7 +9,7 @@ import psycopg
 from index.errors import NoSnapshotError, SnapshotError, StoreError
 from index.postgres.connect import Connection
 
-NEWEST = 1
+NEWEST = 2
 """The number of the last migration."""
 _OLDEST_PGVECTOR = (0, 8)  # what scans on where a filter took most of what an index gave
 _LONGEST_VECTOR = 4000  # that an index of halfvec takes

@@ -59,7 +59,7 @@ def switch(connection: Connection, source_id: str, source: Embedded | None) -> b
     for table in ("passage", "spoken"):
         connection.execute(f"DELETE FROM {table} WHERE row >= %s AND row < %s", (first_row(old), first_row(old + 1)))
     if source:
-        marks = "%s, " * 18
+        marks = "%s, " * 19
         connection.execute(
             f"INSERT INTO source ({SOURCE}, sentences, tokens, format) VALUES ({marks}%s)",
             (*source_fields(number, source.prepared.record), *after[-2:], FORMAT_VERSION),

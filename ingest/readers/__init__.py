@@ -46,6 +46,7 @@ def read_document(path: Path, limits: Limits) -> Document:
         url=sidecar.url or document.url,
         date=sidecar.date or document.date,
         people=_people(sidecar.people, document.people),
+        access=sidecar.access,
     )
 
 

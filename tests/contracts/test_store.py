@@ -369,9 +369,6 @@ class TestIngests:
         (tmp_path / "first.txt").write_text("Bob Ray (00:00:01):\nOak and steel.\n\nAnn Lee (00:00:09):\nGlass.\n")
         ingest([tmp_path], place, HashingEmbedder(), Limits())
         (tmp_path / "second.txt").write_text("Robert Ray (00:00:01):\nStraw and hay.\n")
-        (tmp_path / "second.txt.meta.yaml").write_text(
-            "people: [{name: Robert Ray, aliases: [Bob Ray], role: guest}]\n"
-        )
         (tmp_path / "second.meta.yaml").write_text("people: [{name: Robert Ray, aliases: [Bob Ray], role: guest}]\n")
         report = ingest([tmp_path], place, HashingEmbedder(), Limits())
         assert (report.added, report.unchanged) == (1, 1)
