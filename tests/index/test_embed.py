@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -214,6 +215,24 @@ class TestFailures:
     def test_folder_without_a_model(self, tmp_path: Path) -> None:
         with pytest.raises(ModelError, match="cannot be loaded"):
             load_embedder(str(tmp_path))
+
+
+def test_nothing_is_left_at_home_and_nobody_is_told(tmp_path: Path) -> None:
+    """onnxruntime would keep an id of the machine in the cache, and what it is going to send beside it."""
+    at_home = {
+        name: value for name, value in os.environ.items() if name not in ("XDG_CACHE_HOME", "ORT_DISABLE_TELEMETRY")
+    }
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from index.embed import load_embedder; load_embedder().embed(['Ships are built of oak.'])",
+        ],
+        check=True,
+        cwd=Path(__file__).parent.parent.parent,
+        env={**at_home, "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert list(tmp_path.rglob("*")) == []
 
 
 def put_package(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Path:
