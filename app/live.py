@@ -56,15 +56,18 @@ class LiveIndex:
         self._checked: str | None = None
 
     @contextmanager
-    def use(self) -> Generator[Index]:
-        """The index, which stays open for as long as it is used. Raises NoSnapshotError where none is loaded."""
+    def use(self, groups: frozenset[str] | None = None) -> Generator[Index]:
+        """What members of these groups may read of the index, all of it for whoever owns it (null).
+
+        It stays open for as long as it is used. Raises NoSnapshotError where none is loaded.
+        """
         with self._lock:
             current = self._current
             if current is None:
                 raise NoSnapshotError(self._reason)
             current.acquire()
         try:
-            yield current.index
+            yield current.index.readable(groups)
         finally:
             current.release()
 
@@ -80,6 +83,7 @@ class LiveIndex:
             if live == self._refused or (current and live == current.holdings.id):
                 return
             opened = current.newer() if current else Index.open(self._where, self._embedder, self._reranker)
+            opened.readable(frozenset())  # what most may read is made before anybody waits for it
         except (IndexingError, OSError) as error:
             self._refuse(str(error))
             # A damaged snapshot does not heal; a lost server, and want of memory or file handles, may pass.
@@ -94,7 +98,7 @@ class LiveIndex:
         current = self._current.index if self._current else None
         if current is None or current.holdings.id == self._checked:
             return
-        with self.use() as held:
+        with self.use(None) as held:
             damage = held.store.damage()
         self._checked = held.holdings.id
         if damage:

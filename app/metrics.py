@@ -144,7 +144,7 @@ class _Snapshot(Collector):
     def collect(self) -> Iterator[InfoMetricFamily | GaugeMetricFamily]:
         yield from self._ingest()
         try:
-            with self._live.use() as index:
+            with self._live.use(None) as index:
                 holdings = index.holdings
         except NoSnapshotError:
             return

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
+from app.access import caller_of
 from app.live import LiveIndex
 from app.problems import problem_responses
 from app.question import find_mentions
@@ -100,20 +101,24 @@ class OverviewResponse(BaseModel):
 
 
 def overview_router(live: LiveIndex, settings: Settings) -> APIRouter:
-    """The route to it; it is made once for each snapshot, when it is first asked for."""
+    """The route to it; it is made once for each snapshot and its readers, when they first ask for it."""
     router = APIRouter()
-    made: dict[str, OverviewResponse] = {}
+    made: dict[frozenset[str] | None, OverviewResponse] = {}
+    snapshot = ""
     lock = asyncio.Lock()
 
     @router.get("/v1/overview", responses=problem_responses(503))
-    async def overview() -> OverviewResponse:
+    async def overview(request: Request) -> OverviewResponse:
         """What the documents are in all, and questions to begin with."""
-        with live.use() as index:
+        nonlocal snapshot
+        with live.use(caller_of(request).groups) as index:
             async with lock:  # those who wait for it take no thread, of which there are few
-                if index.holdings.id not in made:
+                if index.holdings.id != snapshot:
                     made.clear()
-                    made[index.holdings.id] = await run_in_threadpool(look_over, index, settings)
-                return made[index.holdings.id]
+                    snapshot = index.holdings.id
+                if index.groups not in made:
+                    made[index.groups] = await run_in_threadpool(look_over, index, settings)
+                return made[index.groups]
 
     return router
 
