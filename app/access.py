@@ -15,7 +15,8 @@ from starlette.types import Scope as Connection
 
 from app.errors import KeyFileError
 from app.keys import SCOPES, KnownKeys, Scope
-from app.problems import RETRY_AFTER_SECONDS, problem, problem_responses
+from app.problems import RETRY_AFTER_SECONDS, problem_responses, refusal
+from app.rates import Counted, Rates, address_counted
 from app.widget_access import TOKEN_HEADER, origin_of
 
 KEY_HEADER = "X-API-Key"
@@ -24,8 +25,9 @@ _OPEN = re.compile(
     r"/|/healthz|/readyz|/docs|/docs/oauth2-redirect|/redoc|/openapi\.json"
     r"|/sources|/sources/[^/]*|/widget\.js|/web/[^/]*|/v1/widget-token|/slack/[a-z]+"
 )
+# Probes, and what Slack sends from any of its addresses.
+_UNCOUNTED = re.compile(r"/healthz|/readyz|/slack/[a-z]+")
 _ADMIN = frozenset({"/metrics"})
-_OPENAI = ("/v1/chat/", "/v1/models")
 _SAYS_HOW = f"Send a key as Authorization: Bearer, or in {KEY_HEADER}."
 
 
@@ -61,43 +63,57 @@ def scope_of(path: str) -> Scope | None:
 
 
 class Access:
-    """ASGI middleware: finds the caller of a request, and refuses who has no proof, a wrong one, or not the scope.
+    """ASGI middleware: finds the caller of a request, and refuses who has no proof, a wrong one, not the scope, or
+    asks too often.
 
     Without keys everybody has all scopes, and no group. A key that is shown must be right, whatever else is shown.
     """
 
-    def __init__(self, app: ASGIApp, keys: KnownKeys | None) -> None:
+    def __init__(self, app: ASGIApp, keys: KnownKeys | None, rates: Rates) -> None:
         self._app = app
         self._keys = keys
+        self._rates = rates
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
-        needed = scope_of(scope["path"]) if scope["type"] == "http" else None
-        if needed is None:
+        if scope["type"] != "http" or _UNCOUNTED.fullmatch(scope["path"]):
             await self._app(scope, receive, send)
             return
-        try:
-            caller = self._caller(scope)
-        except KeyFileError:
-            after = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-            refusal = _refusal(scope, 503, "Keys cannot be checked at the moment.", "keys_unavailable", after)
-        else:
-            refusal = _refused(scope, caller, needed)
-            scope.setdefault("state", {})["caller"] = caller
-        await (refusal or self._app)(scope, receive, send)
+        refused = await self._refused(scope)
+        await (refused or self._app)(scope, receive, send)
 
-    def _caller(self, scope: Connection) -> Caller | None:
-        """Null for a wrong key."""
+    async def _refused(self, scope: Connection) -> Response | None:
+        needed = scope_of(scope["path"])
         address = scope["client"][0] if scope.get("client") else "unknown"
-        origin = origin_of(scope)
+        counted = address_counted(address)
+        refused: Response | None = None
+        if needed:
+            try:
+                found = self._caller(scope, address)
+            except KeyFileError:
+                after = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+                return refusal(scope, 503, "Keys cannot be checked at the moment.", "keys_unavailable", headers=after)
+            caller, counted = (found[0], found[1] or counted) if found else (None, counted)
+            scope.setdefault("state", {})["caller"] = caller
+            refused = _lacking(scope, caller, needed)
+        seconds, allowed = await self._rates.wait(counted)
+        if seconds:
+            after = {"Retry-After": str(seconds)}
+            return refusal(scope, 429, f"Too many requests: {allowed}", "rate_limit_exceeded", headers=after)
+        return refused
+
+    def _caller(self, scope: Connection, address: str) -> tuple[Caller, list[Counted]] | None:
+        """Who asks, and how that is counted, if not by the address; null for a wrong key."""
         if self._keys is not None:
             found = [self._keys.find(key) for key in _shown(Headers(scope=scope))]
             if None in found:
                 return None
             for key in filter(None, found):
-                return Caller(key.name, key.scopes, key.groups)
+                return Caller(key.name, key.scopes, key.groups), [("key", key.name)]
+        origin = origin_of(scope)
         if origin is not None:
-            return Caller(f"origin {origin}", frozenset({"ask"}), visitor=address)
-        return Caller(f"address {address}", SCOPES if self._keys is None else frozenset())
+            caller = Caller(f"origin {origin}", frozenset({"ask"}), visitor=address)
+            return caller, [*address_counted(address), ("page", origin)]
+        return Caller(f"address {address}", SCOPES if self._keys is None else frozenset()), []
 
 
 def _shown(headers: Headers) -> Iterator[str]:
@@ -109,20 +125,18 @@ def _shown(headers: Headers) -> Iterator[str]:
     yield from headers.getlist(KEY_HEADER)
 
 
-def _refused(scope: Connection, caller: Caller | None, needed: Scope) -> Response | None:
+def _lacking(scope: Connection, caller: Caller | None, needed: Scope) -> Response | None:
     if caller is None:
         wrong = {"WWW-Authenticate": 'Bearer realm="On Record", error="invalid_token"'}
-        return _refusal(scope, 401, "This key is not known here.", "invalid_api_key", wrong)
+        return refusal(scope, 401, "This key is not known here.", "invalid_api_key", headers=wrong)
     if needed in caller.scopes:
         return None
     if not caller.scopes:
-        return _refusal(scope, 401, _SAYS_HOW, "invalid_api_key", {"WWW-Authenticate": 'Bearer realm="On Record"'})
+        return refusal(
+            scope, 401, _SAYS_HOW, "invalid_api_key", headers={"WWW-Authenticate": 'Bearer realm="On Record"'}
+        )
     lacking = {"WWW-Authenticate": f'Bearer realm="On Record", error="insufficient_scope", scope="{needed}"'}
-    return _refusal(scope, 403, f"This wants a key with the scope {needed!r}.", "insufficient_scope", lacking)
-
-
-def _refusal(scope: Connection, status: int, detail: str, code: str, headers: dict[str, str]) -> Response:
-    return problem(status, detail, headers=headers, code=code if scope["path"].startswith(_OPENAI) else None)
+    return refusal(scope, 403, f"This wants a key with the scope {needed!r}.", "insufficient_scope", headers=lacking)
 
 
 def describe_access(document: dict[str, Any], *, keys: bool, origins: Sequence[str]) -> dict[str, Any]:
@@ -135,7 +149,7 @@ def describe_access(document: dict[str, Any], *, keys: bool, origins: Sequence[s
         about = "of the pages of listed origins: POST /v1/widget-token gives one"
         schemes["widget"] = {"type": "apiKey", "in": "header", "name": TOKEN_HEADER, "description": about}
     document.setdefault("components", {})["securitySchemes"] = schemes
-    refusals = {str(status): told for status, told in problem_responses(401, 403, 503).items()}
+    refusals = {str(status): told for status, told in problem_responses(401, 403, 429, 503).items()}
     for path, operations in document["paths"].items():
         needed = scope_of(path)
         if needed is None:

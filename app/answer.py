@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from app import logs
 from app.citations import Citation
 from app.conversation import ConversationError, Conversations, Exchange
+from app.deadline import deadline as request_deadline
 from app.events import Cited, Passages, Token
 from app.followup import may_depend, stand_alone
 from app.llm import ChatModel, Usage, open_model
@@ -30,6 +31,8 @@ from ingest.speakers import Speaker
 UNBORNE = "What the language model wrote is not borne out by the documents."
 OWN_WORDS = "These are the documents' own words."
 BROKEN_OFF = "The rest of this answer is missing."
+FINISH_SECONDS = 1.0
+"""What is left of a request's time for an answer without the model, or with what it has written."""
 
 _log = structlog.get_logger()
 
@@ -126,6 +129,7 @@ async def stream(index: Index, answerer: Answerer, asked: Asked) -> AsyncGenerat
     """
     began = time.perf_counter()
     deadline = asyncio.get_running_loop().time() + answerer.settings.llm_total_seconds
+    deadline = min(deadline, request_deadline() - FINISH_SECONDS)
     quoted = await _quoted(index, answerer, asked, deadline)
     answer_id, conversation_id = uuid.uuid4().hex, asked.conversation_id or uuid.uuid4().hex
     yield Passages(answer_id, conversation_id, quoted.evidence.hits if quoted.evidence else ())

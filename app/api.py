@@ -15,7 +15,6 @@ from fastapi import Depends, FastAPI, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access import Access, caller_of, describe_access
 from app.answer import Answerer, Asked, answer
@@ -25,13 +24,15 @@ from app.feedback import Feedback, feedback_router
 from app.keys import KnownKeys
 from app.live import LiveIndex, followed
 from app.llm import open_model
+from app.load import BodyLimit, Load
 from app.mcp_server import McpOverHttp, mcp_server
 from app.metrics import Metrics, Observe
 from app.openai_api import chat_router
 from app.overview import overview_router, suggest
 from app.pages import SafeHeaders, pages_router
-from app.problems import add_problem_handlers, problem, problem_responses
+from app.problems import add_problem_handlers, problem_responses
 from app.quoting import search
+from app.rates import Rates
 from app.schemas import (
     AskRequest,
     AskResponse,
@@ -68,6 +69,7 @@ _TurnIndex = Annotated[int | None, Query(ge=0, le=2**31, description="index of a
 def create_app(settings: Settings, embedder: Embedder, reranker: Reranker | None = None) -> FastAPI:
     """The app over one index folder; it may still be empty, and is followed from snapshot to snapshot."""
     keys = KnownKeys(settings.api_keys) if settings.api_keys is not None else None
+    rates = Rates(settings)
     live = LiveIndex(settings.where, embedder, WatchedReranker(reranker) if reranker else None)
     metrics = Metrics(live, settings.index_dir)
     traces = open_traces(settings)
@@ -93,6 +95,7 @@ def create_app(settings: Settings, embedder: Embedder, reranker: Reranker | None
                 await slack.stop()
         conversations.close()
         feedback.close()
+        await rates.close()
         if model:
             await model.close()
         if traces:
@@ -106,9 +109,11 @@ def create_app(settings: Settings, embedder: Embedder, reranker: Reranker | None
         # FastAPI's own tells of whole paths, queries and errors; what `traces` tells holds nobody's words.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
+    app.state.stopping = False  # whoever ends the server says so
     add_problem_handlers(app)
-    app.add_middleware(_BodyLimit, most=settings.max_request_bytes)
-    app.add_middleware(Access, keys=keys)
+    app.add_middleware(BodyLimit, most=settings.max_request_bytes)
+    app.add_middleware(Load, most=settings.max_waiting, seconds=settings.request_seconds)
+    app.add_middleware(Access, keys=keys, rates=rates)
     app.add_middleware(WidgetAccess, origins=settings.widget_origins, tokens=tokens)
     app.add_middleware(SafeHeaders)
     app.add_middleware(Observe, metrics=metrics, watcher=watcher)
@@ -170,8 +175,10 @@ def _add_probes(app: FastAPI, live: LiveIndex, metrics: Metrics) -> None:
         return {"status": "ok"}
 
     @app.get("/readyz", responses=problem_responses(503))
-    async def readyz() -> dict[str, str]:
-        """200 when a snapshot is loaded, else 503 with the reason."""
+    async def readyz(request: Request) -> dict[str, str]:
+        """200 when a snapshot is loaded and the server is not about to end, else 503 with the reason."""
+        if request.app.state.stopping:
+            raise HTTPException(503, "The server is about to end.")
         with live.use() as index:
             return {"status": "ready", "snapshot": index.holdings.id}
 
@@ -209,7 +216,7 @@ def _add_questions(app: FastAPI, live: LiveIndex, answerer: Answerer) -> None:
             owner=caller_of(request).owner,
         )
         if body.stream or request.headers.get("accept", "").startswith("text/event-stream"):
-            return await event_stream(ask_events(events_of(live, answerer, asked)))
+            return await event_stream(ask_events(events_of(live, answerer, asked)), answerer.settings)
         with live.use() as index:
             return _json(AskResponse.model_validate(await unless_gone(request, answer(index, answerer, asked))))
 
@@ -254,36 +261,3 @@ async def _json_only(request: Request) -> None:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise HTTPException(415, "The body must be JSON, sent with Content-Type: application/json.")
-
-
-class _BodyLimit:
-    """ASGI middleware: a body is taken in whole up to a number of bytes, and refused with 413 beyond."""
-
-    def __init__(self, app: ASGIApp, most: int) -> None:
-        self._app = app
-        self._most = most
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        body = bytearray()
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] != "http.request":
-                return
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-            if len(body) > self._most:
-                refusal = problem(
-                    413, f"The request is larger than {self._most} bytes.", headers={"Connection": "close"}
-                )
-                await refusal(scope, receive, send)
-                return
-        whole: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
-
-        async def replay() -> Message:
-            return whole.pop() if whole else await receive()
-
-        await self._app(scope, replay, send)

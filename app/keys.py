@@ -26,7 +26,8 @@ from app.errors import KeyFileError
 Scope = Literal["ask", "ingest", "admin"]
 SCOPES: frozenset[Scope] = frozenset(get_args(Scope))
 SHORTEST = 8
-"""Characters of a key that is given in clear. Those that are made have 43, drawn at random."""
+"""Characters of a key that is given in clear. Hashes are without salt and quick to make, which suits keys that nobody
+can guess: those that are made have 43 characters, drawn at random."""
 FILE_ENDINGS = (".yaml", ".yml")
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 """Names of keys and groups: without spaces, so that no key is called as those are who show none."""
@@ -65,11 +66,10 @@ def _given(text: str, number: int) -> Key:
     name, named, key = text.rpartition(":")
     if named and not re.fullmatch(NAME, name):
         raise ValueError(f"key {number} has a name that is not letters, digits, dots, dashes and underscores")
+    if text.startswith(("/", "./", "~")) or Path(text).exists():
+        raise ValueError(f"key {number} is a path, and that of a key file ends in {' or '.join(FILE_ENDINGS)}")
     if len(key) < SHORTEST or not (key.isascii() and key.isprintable()) or " " in key:
-        raise ValueError(
-            f"key {number} is not {SHORTEST} or more characters of ASCII without spaces; "
-            f"the path of a key file ends in {' or '.join(FILE_ENDINGS)}"
-        )
+        raise ValueError(f"key {number} is not {SHORTEST} or more characters of ASCII without spaces")
     return Key(name or f"key {number}", _hash(key))
 
 

@@ -51,6 +51,7 @@ from starlette.types import Receive, Scope, Send
 from app.access import Caller
 from app.answer import Answerer, Asked, answer
 from app.conversation import Conversations
+from app.deadline import deadline
 from app.errors import UnknownFilterError
 from app.live import LiveIndex, followed
 from app.llm import open_model
@@ -91,6 +92,8 @@ PAGE = 100
 ALIKE = 60.0
 """How alike, of 100, names must be for one to be proposed where there is no such other."""
 PROPOSED = 3
+FINISH_SECONDS = 0.5
+"""What is left of a request's time to say that it took too long."""
 
 INSTRUCTIONS = """\
 A collection of transcripts and notes, and who said what in it, when. `ask` answers a question with verified \
@@ -105,6 +108,7 @@ to you."""
 
 _SCHEME = "onrecord://sources/"
 _FAILED = "Something went wrong here; the server's log has the details."
+_LATE = "This took too long. Ask again in a moment."
 _log = structlog.get_logger()
 
 _Cursor = Annotated[str | None, Field(max_length=MAX_NAME, description="`next_cursor` of the page before")]
@@ -244,8 +248,15 @@ def mcp_server(live: LiveIndex, answerer: Answerer, caller: Callable[[Request], 
         if params.name not in tools:
             raise MCPError(INVALID_PARAMS, f"There is no tool {params.name!r}; there are {', '.join(tools)}.")
         asker = caller(context.request).owner if caller and context.request else "stdio"
+        limit = asyncio.timeout_at(deadline() - FINISH_SECONDS)
         try:
-            return await tools[params.name].call(live, params.arguments or {}, asker)
+            # An answer of this protocol may have begun, and could only be broken off, when the request's time is over.
+            async with limit:
+                return await tools[params.name].call(live, params.arguments or {}, asker)
+        except TimeoutError:
+            if not limit.expired():
+                _log.exception("tool failed", tool=params.name)
+            return _error(_LATE if limit.expired() else _FAILED)
         except Exception:  # noqa: BLE001  nothing of what went wrong is for others to read
             _log.exception("tool failed", tool=params.name)
             return _error(_FAILED)

@@ -309,7 +309,8 @@ def chat_router(live: LiveIndex, answerer: Answerer) -> APIRouter:
             raise RefusedError(400, message, "stream_options")
         if body.stream:
             usage = bool(body.stream_options and body.stream_options.include_usage)
-            return await event_stream(_chunks(events_of(live, answerer, asked), with_usage=usage))
+            chunks = _chunks(events_of(live, answerer, asked), with_usage=usage)
+            return await event_stream(chunks, answerer.settings)
         with live.use() as index:
             return _completion(await unless_gone(request, answer(index, answerer, asked)))
 

@@ -35,7 +35,14 @@ _PAGE_HEADERS = {
     "Referrer-Policy": "same-origin",  # an address may hold a question: nobody else's server shall read it
 }
 _WIDGET_HEADERS = {"Cross-Origin-Resource-Policy": "cross-origin", "Access-Control-Allow-Origin": "*"}
-_SAFE_HEADERS = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}
+_SAFE_HEADERS = {
+    "Cache-Control": "no-store",  # answers are for who asked
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+_FRAMED_NOWHERE = "frame-ancestors 'none'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +104,9 @@ def _served(request: Request, file: _File, headers: Mapping[str, str]) -> Respon
 
 
 class SafeHeaders:
-    """ASGI middleware: every response says that its type is not to be guessed, and, where it does not say otherwise,
-    that no page of another origin may include it."""
+    """ASGI middleware: every response says that its type is not to be guessed and that it is not for frames, and, where
+    it does not say otherwise, that no page of another origin may include it and that nobody may keep it. What is no
+    page may do nothing at all where a browser shows it as one."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -109,6 +117,9 @@ class SafeHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in _SAFE_HEADERS.items():
                     headers.setdefault(name, value)
+                page = headers.get("content-type", "").startswith("text/html")
+                policy = _FRAMED_NOWHERE if page else f"default-src 'none'; {_FRAMED_NOWHERE}"
+                headers.setdefault("Content-Security-Policy", policy)
             await send(message)
 
         await self._app(scope, receive, safe)

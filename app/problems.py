@@ -18,6 +18,7 @@ from index.errors import NoSnapshotError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
+_OPENAI = ("/v1/chat/", "/v1/models")
 CLIENT_CLOSED_REQUEST = 499
 """nginx's code for it; nobody receives it, but logs and metrics have it."""
 
@@ -59,6 +60,13 @@ def problem(
     if code:
         document["error"] = openai_error(status, detail, code=code)
     return JSONResponse(document, status, headers, MEDIA_TYPE)
+
+
+def refusal(
+    scope: Scope, status: int, detail: str, code: str, *, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """What a middleware answers instead of the app: on OpenAI's routes with an error of theirs, of that `code`."""
+    return problem(status, detail, headers=headers, code=code if scope["path"].startswith(_OPENAI) else None)
 
 
 def openai_error(status: int, message: str, *, param: str | None = None, code: str | None) -> dict[str, str | None]:

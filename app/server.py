@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import multiprocessing
 import os
@@ -9,6 +10,7 @@ import secrets
 import signal
 import socket
 import sys
+import time
 from ipaddress import ip_address
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
@@ -22,6 +24,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 from uvicorn.config import STARTUP_FAILURE
 
+from app.connection import MOST_HEAD_BYTES, ImpatientProtocol
 from app.errors import AnswerError
 from app.logs import configure_logs
 from app.settings import Settings
@@ -29,8 +32,6 @@ from index.embed import Embedder, load_embedder
 from index.errors import IndexingError
 from index.rerank import Reranker, load_reranker
 
-GRACE_SECONDS = 10
-"""How long requests under way may take to end."""
 BACKLOG = 2048
 """Connections that may wait to be taken."""
 
@@ -61,7 +62,7 @@ def run(settings: Settings, embedder: Embedder, reranker: Reranker | None, liste
     # uvicorn ends in order on either, and then raises the signal again for whoever handled it before.
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
-    uvicorn.Server(_config(_app(settings, embedder, reranker))).run(sockets=[listening])
+    _Server(_app(settings, embedder, reranker), settings, shares=False).run(sockets=[listening])
 
 
 def run_workers(settings: Settings, workers: int, listening: socket.socket) -> bool:
@@ -108,14 +109,33 @@ def _say_who_may_ask(settings: Settings, listening: socket.socket) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Takes one connection at a time, so that the next may go to another process: clients keep theirs for long, and
-    whoever came first would have them all.
+    """Ends in order: first it says that it is not ready, and for a while takes what still comes; then it closes its
+    doors, and ends when what is under way is done.
     """
 
+    def __init__(self, app: FastAPI, settings: Settings, *, shares: bool) -> None:
+        super().__init__(_config(app, settings, backlog=1 if shares else BACKLOG))
+        self._app = app
+        self._drain_seconds = settings.drain_seconds
+        self._shares = shares
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's. Where others share the socket, one connection is taken at a time, so that the next may go to
+        another process: clients keep theirs for long, and whoever came first would have them all.
+        """
         await super().startup(sockets)
-        for listening in sockets or ():
+        for listening in (sockets or ()) if self._shares else ():
             listening.listen(BACKLOG)  # asyncio's one number is how many may wait, too
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, once the load balancer has had time to notice."""
+        self._app.state.stopping = True
+        # Clients that keep their connection come back by another, which may lead elsewhere.
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        until = time.monotonic() + self._drain_seconds
+        while time.monotonic() < until and not self.force_exit:
+            await asyncio.sleep(0.05)
+        await super().shutdown(sockets)
 
 
 def _work(settings: Settings, listening: socket.socket) -> None:
@@ -130,7 +150,7 @@ def _work(settings: Settings, listening: socket.socket) -> None:
         foreseen = isinstance(error, (AnswerError, IndexingError))
         _log.error("worker not started", reason=str(error), exc_info=not foreseen)
         sys.exit(STARTUP_FAILURE)
-    _Server(_config(app, backlog=1)).run(sockets=[listening])
+    _Server(app, settings, shares=True).run(sockets=[listening])
 
 
 def _end_with_parent() -> None:
@@ -149,15 +169,19 @@ def _app(settings: Settings, embedder: Embedder, reranker: Reranker | None) -> F
     return app
 
 
-def _config(app: FastAPI, backlog: int = BACKLOG) -> uvicorn.Config:
+def _config(app: FastAPI, settings: Settings, backlog: int) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=ImpatientProtocol,
+        h11_max_incomplete_event_size=MOST_HEAD_BYTES,
+        ws="none",
         log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
+        forwarded_allow_ips=list(settings.trusted_proxies),
         backlog=backlog,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=settings.stop_seconds,
     )
 
 

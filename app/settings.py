@@ -97,6 +97,20 @@ class Settings(BaseSettings):
     open: bool = Field(
         default=False, description="whether it is meant that whoever reaches the server may ask, without a key"
     )
+    key_requests_per_minute: int = Field(default=6000, ge=0, description="most requests with one key; 0: any number")
+    origin_requests_per_minute: int = Field(
+        default=600, ge=0, description="most requests of the pages of one listed origin; 0: any number"
+    )
+    address_requests_per_minute: int = Field(
+        default=600, ge=0, description="most requests without a key from one address; 0: any number"
+    )
+    rate_store: SecretStr | None = Field(
+        default=None, description="`redis://…`, where several servers count together; each by itself without it"
+    )
+    trusted_proxies: _Ids = Field(
+        default=("127.0.0.1", "::1"),
+        description="addresses and networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed",
+    )
     widget_origins: _Origins = Field(
         default=(), description="whose pages may embed the widget: origins, separated by commas; empty: only our own"
     )
@@ -161,6 +175,18 @@ class Settings(BaseSettings):
         default=None,
         validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
         description="the same, where its path is not `/v1/traces` below that",
+    )
+    max_waiting: int = Field(
+        default=256, gt=0, description="most requests waiting or under way in one process; others are sent away"
+    )
+    request_seconds: float = Field(default=60.0, gt=0, description="time for a request, the model's included")
+    drain_seconds: float = Field(
+        default=1.0,
+        ge=0,
+        description="how long a server that is told to stop says that it is not ready before it takes nothing more",
+    )
+    stop_seconds: int = Field(
+        default=30, gt=0, description="how long what is under way may then take, before it is broken off"
     )
     reload_seconds: float = Field(default=1.0, gt=0, description="how often a server looks for a newer snapshot")
 

@@ -17,10 +17,11 @@ from app.events import Cited, Passages, Token
 from app.live import LiveIndex
 from app.problems import ClientGoneError, Problem
 from app.schemas import AskResponse, CitationOut, PassagesEvent, TokenEvent, passage_out
+from app.settings import Settings
 
 HEARTBEAT_SECONDS = 10
-GRACE_SECONDS = 8
-"""How long a stream may go on when the server is told to stop; less than the server itself waits."""
+BREAK_OFF_SECONDS = 2
+"""So long before the server itself would, a stream is broken off where the server is to end."""
 
 _T = TypeVar("_T")
 _log = structlog.get_logger()
@@ -54,7 +55,7 @@ async def events_of(live: LiveIndex, answerer: Answerer, asked: Asked) -> AsyncG
                 yield event
 
 
-async def event_stream(events: AsyncGenerator[ServerSentEvent]) -> EventSourceResponse:
+async def event_stream(events: AsyncGenerator[ServerSentEvent], settings: Settings) -> EventSourceResponse:
     """A response that sends the events, with heartbeats. What fails before the first of them is raised."""
     first = await anext(events)
 
@@ -64,7 +65,8 @@ async def event_stream(events: AsyncGenerator[ServerSentEvent]) -> EventSourceRe
             async for event in events:
                 yield event
 
-    return EventSourceResponse(all_of_them(), ping=HEARTBEAT_SECONDS, shutdown_grace_period=GRACE_SECONDS)
+    grace = max(0.0, settings.drain_seconds + settings.stop_seconds - BREAK_OFF_SECONDS)
+    return EventSourceResponse(all_of_them(), ping=HEARTBEAT_SECONDS, shutdown_grace_period=grace)
 
 
 def described_stream(description: str, *names: str) -> dict[str, Any]:

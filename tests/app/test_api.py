@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Event, Semaphore
 from typing import Any
 
 import pytest
@@ -16,8 +15,9 @@ from starlette.testclient import TestClient
 from app.api import SEARCHES_AT_ONCE, create_app
 from app.settings import Settings
 from index.build import ingest
-from index.embed import Embedder, Matrix
+from index.embed import Embedder
 from ingest.limits import Limits
+from tests.held import Held
 
 CITATION = {
     *(
@@ -210,21 +210,6 @@ def test_only_json_is_taken_and_not_too_much(client: TestClient) -> None:
     problem(client.post("/v1/ask", content=large, headers={"Content-Type": "application/json"}), 413)
     piecewise = iter([b" " * 100_000] * 20)
     problem(client.post("/v1/ask", content=piecewise, headers={"Content-Type": "application/json"}), 413)
-
-
-class Held:
-    """An embedder that waits until it may go on."""
-
-    def __init__(self, embedder: Embedder) -> None:
-        self.fingerprint, self.dimension, self.max_tokens = embedder.fingerprint, embedder.dimension, 254
-        self.count_tokens, self.embed_passage = embedder.count_tokens, embedder.embed_passage
-        self._embed = embedder.embed
-        self.begun, self.may_go_on = Semaphore(0), Event()
-
-    def embed(self, texts: Sequence[str]) -> Matrix:
-        self.begun.release()
-        assert self.may_go_on.wait(60)
-        return self._embed(texts)
 
 
 def test_only_searches_wait_for_searches(sample_index: Path, embedder: Embedder, tmp_path: Path) -> None:

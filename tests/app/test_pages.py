@@ -44,6 +44,21 @@ def test_no_type_is_guessed_and_only_the_widget_may_be_included_elsewhere(client
     assert response.headers["cross-origin-resource-policy"] == "cross-origin" if path == "/widget.js" else "same-origin"
 
 
+@pytest.mark.parametrize("path", ["/v1/sources", "/v1/models", "/healthz", "/metrics", "/nowhere", "/openapi.json"])
+def test_what_is_no_page_may_do_nothing_and_is_kept_nowhere(client: TestClient, path: str) -> None:
+    headers = client.get(path).headers
+    assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert headers["cache-control"] == "no-store"
+    assert headers["referrer-policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/docs", "/v1/sources", "/widget.js"])
+def test_nothing_can_be_framed(client: TestClient, path: str) -> None:
+    headers = client.get(path).headers
+    assert headers["x-frame-options"] == "DENY"
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+
+
 def test_the_widget_is_a_script_for_any_page(client: TestClient) -> None:
     response = client.get("/widget.js", headers={"Origin": "https://anybody.example"})
     assert response.status_code == 200

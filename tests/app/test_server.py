@@ -12,13 +12,14 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from app.feedback import Feedback
 from app.server import listen
 from app.widget_access import TOKEN_HEADER
 from tests.chat_server import MODEL, ChatServer, Reply
@@ -34,7 +35,7 @@ PAGE = "https://blog.example"
 class Server:
     """A running `onrecord serve`, and what it has logged."""
 
-    def __init__(self, folder: Path, index: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, index: Path, workers: int = 2, **settings: str) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("ONRECORD_", "OPENAI_"))}
         given = {
             "ONRECORD_INDEX_DIR": str(index),
@@ -46,7 +47,7 @@ class Server:
         self._log = folder / "log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "app", "serve", "--workers", "2", "--port", "0", "--json"],
+                [sys.executable, "-m", "app", "serve", "--workers", str(workers), "--port", "0", "--json"],
                 env={**kept, **given},
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -200,6 +201,74 @@ def test_what_is_under_way_comes_to_its_end(tmp_path: Path, sample_index: Path) 
     assert ended == [0]
     assert not any(map(runs, workers))
     assert "Traceback" not in server.log()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_whoever_sends_requests_here_is_told_before_the_door_closes(
+    workers: int, tmp_path: Path, sample_index: Path
+) -> None:
+    server = Server(tmp_path, sample_index, workers, ONRECORD_DRAIN_SECONDS="10")
+    server.wait_for(lambda: server.log().count("index opened") == workers)
+    with httpx2.Client(base_url=server.url, timeout=60) as client:
+        assert client.get("/readyz").status_code == 200
+        server.process.terminate()
+        server.wait_for(lambda: httpx2.get(f"{server.url}/readyz", timeout=60).status_code == 503)
+        answered = server.wait_for(lambda: [client.post("/v1/ask", json={"question": OKRS})])[0]
+        assert answered.json()["status"] == "answered"
+        assert httpx2.get(f"{server.url}/v1/models", timeout=60).headers["connection"] == "close"
+        assert "about to end" in httpx2.get(f"{server.url}/readyz", timeout=60).json()["detail"]
+    assert server.ended() == 0
+    assert "Traceback" not in server.log()
+
+
+def test_no_feedback_is_lost_that_was_acknowledged(tmp_path: Path, sample_index: Path) -> None:
+    server = Server(tmp_path, sample_index, ONRECORD_DRAIN_SECONDS="0.2")
+    server.started()
+    answers = [server.post("/v1/ask", {"question": OKRS}).json()["id"] for _ in range(20)]
+    acknowledged: set[str] = set()
+
+    def rate(number: int) -> None:
+        answer = answers[number % len(answers)]
+        with suppress(httpx2.HTTPError):  # the door is closed
+            response = server.post("/v1/feedback", {"answer_id": answer, "rating": "up", "comment": f"number {number}"})
+            if response.status_code == 201:
+                acknowledged.add(response.json()["id"])
+        if number == len(answers) // 2:
+            server.process.terminate()
+
+    with ThreadPoolExecutor(4) as readers:
+        list(readers.map(rate, range(200)))
+    assert server.ended() == 0
+    kept = Feedback(str(tmp_path / "feedback.sqlite"), 1)
+    try:
+        rated = {each.id for each in kept.rated()}
+    finally:
+        kept.close()
+    assert acknowledged
+    assert acknowledged <= rated
+    assert "Traceback" not in server.log()
+
+
+def test_a_proxy_is_believed_where_it_is_trusted(tmp_path: Path, sample_index: Path) -> None:
+    limit = {"ONRECORD_ADDRESS_REQUESTS_PER_MINUTE": "5"}
+
+    def statuses(server: Server, forwarded: str) -> list[int]:
+        headers = {"X-Forwarded-For": forwarded}
+        asked = range(12)
+        return [httpx2.get(f"{server.url}/v1/models", headers=headers, timeout=60).status_code for _ in asked]
+
+    for trusted, refused in (("127.0.0.1", True), ("192.0.2.99", False)):
+        folder = tmp_path / trusted
+        folder.mkdir()
+        server = Server(folder, sample_index, 1, ONRECORD_TRUSTED_PROXIES=trusted, **limit)
+        try:
+            assert (429 in statuses(server, "192.0.2.1")) is refused
+            assert (429 in statuses(server, "127.0.0.1, 192.0.2.2")) is refused, (
+                "what a client says of itself counts for nothing"
+            )
+            assert 429 not in statuses(server, "127.0.0.1")
+        finally:
+            assert server.end() == 0
 
 
 def test_a_worker_that_cannot_start_is_the_end_and_says_why(tmp_path: Path, sample_index: Path) -> None:
