@@ -55,6 +55,18 @@ def test_what_is_no_document_is_left_alone(tmp_path: Path) -> None:
     assert walked.errors == ()
 
 
+def test_a_document_whose_sidecar_is_misnamed_is_an_error(tmp_path: Path) -> None:
+    """Nobody would read who may read it."""
+    put(tmp_path, "talk.vtt", "talk.meta.yml", "sub/other.txt", "sub/Other.meta.yaml", "sub/third.md")
+    walked = walk([tmp_path])
+    assert [found.relative for found in walked.found] == ["sub/third.md"]
+    assert reasons(walked) == {
+        "talk.meta.yml": "is not read, and neither is talk.vtt: a sidecar is called talk.meta.yaml",
+        "Other.meta.yaml": "is not read, and neither is other.txt: a sidecar is called other.meta.yaml",
+    }
+    assert walk([tmp_path / "talk.vtt"]).errors[0].path == tmp_path / "talk.meta.yml"
+
+
 def test_a_file_given_by_itself_is_read_whatever_its_name(tmp_path: Path) -> None:
     put(tmp_path, "sub/README.md", "sub/talk.log")
     walked = walk([tmp_path / "sub" / "README.md", tmp_path / "sub" / "talk.log"])

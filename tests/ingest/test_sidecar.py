@@ -6,7 +6,7 @@ import pytest
 
 from ingest.errors import ReadError
 from ingest.model import Person
-from ingest.sidecar import Sidecar, load_sidecar, sidecar_path
+from ingest.sidecar import Sidecar, load_sidecar, misnamed_sidecars, sidecar_path
 
 
 def write(folder: Path, text: str) -> Path:
@@ -32,11 +32,18 @@ people:
   - {name: Ada Byron, role: guest, aliases: [Ada Biron, A. Byron]}
   - name: Len Host
 default_speaker: Ada Byron
+access: [legal, board.2024, legal]
 """,
     )
     people = (Person("Ada Byron", "guest", ("Ada Biron", "A. Byron")), Person("Len Host"))
     assert load_sidecar(path) == Sidecar(
-        "Talk: the first", "2023-01-05", "https://youtu.be/abc", "insights", people, "Ada Byron"
+        "Talk: the first",
+        "2023-01-05",
+        "https://youtu.be/abc",
+        "insights",
+        people,
+        "Ada Byron",
+        ("board.2024", "legal"),
     )
     assert load_sidecar(path).person_with_role("guest") == people[0]
 
@@ -69,9 +76,18 @@ def test_an_empty_sidecar_says_nothing(tmp_path: Path) -> None:
         ("title: a\x07\n", 1, "is not valid YAML: special characters are not allowed"),
         ("title: !!python/object:os.system x\n", 1, "is not valid YAML: could not determine a constructor"),
         ("[" * 5000 + "]" * 5000, 1, "nested too deep"),
+        ("title: a\naccess: board\n", 2, "access: Input should be a valid list"),
+        ("access: []\n", 1, "access: List should have at least 1 item"),
+        ("access:\n", 1, "access: Input should be a valid list"),
+        ("access: [board, '']\n", 1, "access.1: must be the name of a group: letters, digits"),
+        ("access:\n  - board\n  - the board\n", 3, "access.1: must be the name of a group"),
+        ("access: [1]\n", 1, "access.0: Input should be a valid string"),
+        ("acess: [board]\n", 1, "acess: unknown field"),
+        ("Access: [board]\n", 1, "Access: unknown field"),
+        (" \n", None, "is empty"),
     ],
 )
-def test_a_fault_names_field_and_line(tmp_path: Path, text: str, line: int, reason: str) -> None:
+def test_a_fault_names_field_and_line(tmp_path: Path, text: str, line: int | None, reason: str) -> None:
     with pytest.raises(ReadError) as caught:
         load_sidecar(write(tmp_path, text))
     assert caught.value.path == tmp_path / "talk.meta.yaml"
@@ -90,3 +106,21 @@ def test_what_is_too_large_or_no_text(tmp_path: Path) -> None:
     (tmp_path / "talk.meta.yaml").write_bytes(b"title: a\nurl: \xff\n")
     with pytest.raises(ReadError, match=r"talk\.meta\.yaml:2: is not UTF-8"):
         load_sidecar(tmp_path / "talk.vtt")
+
+
+@pytest.mark.parametrize(
+    ("names", "misnamed"),
+    [
+        (["talk.vtt", "talk.meta.yaml"], {}),
+        (["talk.vtt", "talk.meta.yml"], {"talk.vtt": "talk.meta.yml"}),
+        (["talk.vtt", "talk.vtt.meta.yaml", "other.txt"], {"talk.vtt": "talk.vtt.meta.yaml"}),
+        (["talk.vtt", "talk.meta.yaml", "talk.vtt.meta.yaml"], {"talk.vtt": "talk.vtt.meta.yaml"}),
+        (["Talk.vtt", "talk.meta.yaml"], {"Talk.vtt": "talk.meta.yaml"}),
+        (["Talk.vtt", "talk.txt", "talk.meta.yaml"], {}),
+        (["talk.txt", "talk.vtt", "TALK.META.YAML"], {"talk.txt": "TALK.META.YAML", "talk.vtt": "TALK.META.YAML"}),
+        (["talk.txt", "talk.txt.md", "talk.txt.meta.yaml"], {}),
+        (["gone.meta.yaml", "talk.txt"], {}),
+    ],
+)
+def test_what_only_looks_like_a_sidecar(names: list[str], misnamed: dict[str, str]) -> None:
+    assert misnamed_sidecars(names) == misnamed

@@ -10,9 +10,9 @@ from ingest.speakers import Guess, Naming, Speaker, Spellings, bare_name, fold_n
 NAMES = st.text(st.sampled_from("aB é.-'’()[]¨Dr, "), max_size=14) | st.text(max_size=6)
 
 
-def document(*said: str | None, people: tuple[Person, ...] = ()) -> Naming:
+def document(*said: str | None, people: tuple[Person, ...] = (), access: tuple[str, ...] = ()) -> Naming:
     turns = tuple(Turn(name, "Words.", (Cue(i, 0),)) for i, name in enumerate(said))
-    return Naming.of(Document("Talk", "transcript", turns, people))
+    return Naming.of(Document("Talk", "transcript", turns, people, access=access))
 
 
 @pytest.mark.parametrize(
@@ -140,6 +140,44 @@ def test_the_order_of_documents_does_not_matter() -> None:
         document("elizabeth ray", "Bob"),
     ]
     assert merge_speakers(documents)[0] == merge_speakers(documents[::-1])[0]
+
+
+def test_what_a_private_document_says_of_names_is_for_its_readers() -> None:
+    known = (Person("Robert Ray", "chair", ("Bob",)),)
+    documents = [document("Bob", "Ann"), document("Robert Ray", "ANN", people=known, access=("board",))]
+    speakers, canonical = merge_speakers(documents)
+    assert canonical == [{"Bob": "Bob", "Ann": "Ann"}, {"Robert Ray": "Bob", "ANN": "Ann"}]
+    assert speakers == [Speaker("Ann", ("ANN",)), Speaker("Bob", ("Robert Ray",), ("chair",))]
+    assert merge_speakers(documents[:1])[0] == [Speaker("Ann"), Speaker("Bob")]
+
+
+def test_two_whom_only_a_private_document_knows_to_be_one_keep_their_names_for_all() -> None:
+    known = (Person("Robert Ray", None, ("Bob", "Bobby")),)
+    documents = [document("Bob", "Bobby"), document("Robert Ray", "Bob", people=known, access=("board",))]
+    speakers, canonical = merge_speakers(documents)
+    assert canonical == [{"Bob": "Bob", "Bobby": "Bobby"}, {"Robert Ray": "Robert Ray", "Bob": "Robert Ray"}]
+    assert [speaker.name for speaker in speakers] == ["Bob", "Bobby", "Robert Ray"]
+
+
+SPELLINGS = st.sampled_from(["Bob", "BOB", "Bob Ray", "Robert Ray", "Dr Bob Ray", "Ann", "Änn", "Annie"])
+GROUPS = st.frozensets(st.sampled_from(["board", "legal", "press"]))
+PEOPLE = st.lists(st.builds(Person, SPELLINGS, st.sampled_from([None, "host"]), st.lists(SPELLINGS).map(tuple)))
+
+
+@st.composite
+def namings(draw: st.DrawFn) -> Naming:
+    turns = draw(st.dictionaries(SPELLINGS, st.integers(1, 5), max_size=4))
+    return Naming(turns, tuple(draw(PEOPLE)), tuple(sorted(draw(GROUPS))))
+
+
+@given(st.lists(namings(), max_size=6), GROUPS)
+def test_for_those_who_may_not_read_a_document_all_names_are_as_without_it(
+    documents: list[Naming], groups: frozenset[str]
+) -> None:
+    speakers, canonical = merge_speakers(documents)
+    assert {name for names in canonical for name in names.values()} <= {speaker.name for speaker in speakers}
+    readable = [i for i, each in enumerate(documents) if not each.access or groups & set(each.access)]
+    assert merge_speakers([documents[i] for i in readable])[1] == [canonical[i] for i in readable]
 
 
 CAST = [
