@@ -2,24 +2,27 @@
 
     python deploy/prove.py [--base ARCHIVE] [--volume FROM:TO:ro]...
 
-On Debian, as root, with buildah, podman, crun and debootstrap. No registry of images is asked: unless `--base` names an
-archive of the real one, `python:3.11-slim` is made of Debian's packages, with Debian's Python. `--volume` is for the
-build alone: it lets pip see, say, the certificates of a proxy. The exit code is 1 where anything is not as it should.
+On Debian, as root, with buildah, podman, debootstrap and bubblewrap. No registry of images is asked: unless `--base`
+names an archive of the real one, `python:3.11-slim` is made of Debian's packages, with Debian's Python. `--volume` is
+for the build alone: it lets pip see, say, the certificates of a proxy. What was built is run by bubblewrap, as another
+user of this machine: an engine would want control groups and a daemon. The exit code is 1 where anything is not as it
+should be.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 BASE = "docker.io/library/python:3.11-slim"
@@ -29,44 +32,72 @@ KEY = "a-key-of-this-trial-alone-0123456789"
 QUESTION = "what did Beykpour say about OKRs?"
 QUOTED = "the only way the organization is trained to think"
 NOT_IN_SLIM = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "var/cache", "var/lib/apt/lists")
-WITHIN = f"""
-import json, urllib.request
-asked = urllib.request.Request("http://127.0.0.1:8000/v1/ask", json.dumps({{"question": {QUESTION!r}}}).encode(),
-    {{"Content-Type": "application/json", "Authorization": "Bearer {KEY}"}})
-print(urllib.request.urlopen(asked, timeout=30).read().decode())
+NEEDED = {"buildah": "buildah", "podman": "podman", "debootstrap": "debootstrap", "bwrap": "bubblewrap"}
+
+# Starts the image's own command, asks the image's own health check, then questions, and ends it as an engine would.
+WITHIN = """
+import json, signal, subprocess, sys, time, urllib.error, urllib.request
+start, health, question, key = json.loads(sys.argv[1])
+def ask(key):
+    body = json.dumps({"question": question}).encode()
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+    try:
+        asked = urllib.request.Request("http://127.0.0.1:8000/v1/ask", body, headers)
+        return urllib.request.urlopen(asked, timeout=60).read().decode()
+    except urllib.error.HTTPError as error:
+        return str(error.code)
+server = subprocess.Popen(start, stdout=sys.stderr)
+tries = 0
+while subprocess.run(health, stderr=subprocess.DEVNULL).returncode and tries < 120:
+    tries += 1
+    time.sleep(0.5)
+while urllib.request.urlopen("http://127.0.0.1:8000/healthz").status != 200:
+    time.sleep(0.5)
+seen = {"healthy": subprocess.run(health).returncode == 0, "answer": ask(key), "stranger": ask("another" * 5)}
+server.send_signal(signal.SIGTERM)
+print(json.dumps({**seen, "ended": server.wait(60)}))
 """
 
 
 @dataclass(slots=True)
 class Trial:
-    """Containers of one image, their storage in a folder of its own; `failed` are the checks that did."""
+    """One image: built in storage of its own, then unpacked; `failed` are the checks that did."""
 
     folder: Path
+    config: dict[str, Any] = field(default_factory=dict[str, Any])
     failed: list[str] = field(default_factory=list[str])
 
-    def engine(self, program: str, *arguments: str) -> list[str]:
+    @property
+    def system(self) -> Path:
+        return self.folder / "unpacked"
+
+    def engine(self, program: str, *arguments: str) -> str:
         storage = ["--root", f"{self.folder}/storage", "--runroot", f"{self.folder}/run"]
-        return [program, *storage, *arguments]
+        done = subprocess.run([program, *storage, *arguments], stdout=subprocess.PIPE, text=True)
+        if done.returncode:
+            sys.exit(f"{program} {' '.join(arguments)} failed")
+        return done.stdout
 
-    def podman(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        command = self.engine("podman", *arguments)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-        if check and done.returncode:
-            sys.exit(f"podman {' '.join(arguments)}: {done.stderr}")
-        return done
-
-    def run(self, *arguments: str, options: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
-        return self.podman("run", "--rm", *self.confined(), *options, IMAGE, *arguments, check=False)
-
-    def confined(self) -> list[str]:
-        """What `compose.yaml` and the manifests ask for, and less: there is no network."""
+    def confined(self, *command: str, options: Sequence[str] = (), **environment: str) -> list[str]:
+        """The command as the image would run it, with what `compose.yaml` and the manifests ask for, and no network."""
+        user, group = self.config["User"].split(":")
+        variables = {**dict(each.split("=", 1) for each in self.config["Env"]), **environment}
         return [
-            *("--network", "none", "--read-only", "--read-only-tmpfs=false"),
-            # A machine that runs this may have no systemd, and no right to raise limits.
-            *("--cgroups", "disabled", "--ulimit", "host", "--health-interval", "disable"),
-            *("--cap-drop", "all", "--security-opt", "no-new-privileges", "--tmpfs", "/tmp:rw,noexec,nosuid,size=64m"),
-            *("--volume", f"{ROOT}/corpus:/corpus:ro", "--volume", "tried:/index"),
+            *("setpriv", "--reuid", user, "--regid", group, "--clear-groups", "--no-new-privs"),
+            *("bwrap", "--unshare-all", "--cap-drop", "ALL", "--die-with-parent", "--clearenv"),
+            *("--ro-bind", str(self.system), "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"),
+            *("--bind", f"{self.folder}/index", "/index", "--ro-bind", f"{self.folder}/corpus", "/corpus"),
+            *(each for name, value in variables.items() for each in ("--setenv", name, value)),
+            *("--chdir", self.config["WorkingDir"] or "/", *options),
+            *command,
         ]
+
+    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        confined = self.confined(*command, **environment)
+        return subprocess.run(confined, capture_output=True, text=True, timeout=600)
+
+    def onrecord(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return self.run(*self.config["Entrypoint"], *(arguments or self.config["Cmd"]), **environment)
 
     def check(self, name: str, holds: bool, seen: object = "") -> None:
         print(f"{'ok  ' if holds else 'FAIL'}  {name}{f': {seen}' if seen else ''}", flush=True)
@@ -77,16 +108,10 @@ class Trial:
 def make_base(trial: Trial) -> None:
     """Debian without what its slim images leave out, and its Python where the official image has one of its own."""
     system = trial.folder / "system"
-    packages = "ca-certificates,netbase,tzdata,python3,python3-venv"
+    packages = "--include=ca-certificates,netbase,tzdata,python3,python3-venv"
+    mirror = "http://deb.debian.org/debian"
     subprocess.run(
-        [
-            "debootstrap",
-            "--variant=minbase",
-            f"--include={packages}",
-            "bookworm",
-            system,
-            "http://deb.debian.org/debian",
-        ],
+        ["debootstrap", "--variant=minbase", packages, "bookworm", system, mirror],
         check=True,
         stdout=subprocess.DEVNULL,
     )
@@ -98,37 +123,29 @@ def make_base(trial: Trial) -> None:
         shutil.rmtree(compiled)
     archive = trial.folder / "system.tar"
     subprocess.run(["tar", "--create", "--numeric-owner", "--file", archive, "--directory", system, "."], check=True)
-    trial.podman("import", str(archive), BASE)
+    trial.engine("podman", "import", str(archive), BASE)
 
 
 def build(trial: Trial, volumes: Sequence[str]) -> None:
-    """`--format docker`: the other format has no health checks."""
+    """Builds and unpacks. `--format docker`: the other format has no health checks."""
     given = [each for volume in volumes for each in ("--volume", volume)]
-    subprocess.run(
-        trial.engine(
-            "buildah",
-            *(
-                "build",
-                "--isolation",
-                "chroot",
-                "--layers",
-                "--pull-never",
-                "--format",
-                "docker",
-                "--tag",
-                IMAGE,
-                *given,
-            ),
-            str(ROOT),
-        ),
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    options = ["--isolation", "chroot", "--layers", "--pull-never", "--format", "docker", "--tag", IMAGE]
+    trial.engine("buildah", "build", *options, *given, str(ROOT))
+    [described] = json.loads(trial.engine("podman", "image", "inspect", IMAGE))
+    trial.config.update(described["Config"], Healthcheck=described.get("HealthCheck") or described.get("Healthcheck"))
+    container = trial.engine("podman", "create", "--network", "none", "--no-healthcheck", IMAGE).strip()
+    trial.system.mkdir()
+    archive = trial.folder / "image.tar"
+    trial.engine("podman", "export", "--output", str(archive), container)
+    subprocess.run(["tar", "--extract", "--numeric-owner", "-pf", archive, "--directory", trial.system], check=True)
+    # As a new volume is: with the owner and mode that the image has for it.
+    subprocess.run(["cp", "--archive", trial.system / "index", trial.folder / "index"], check=True)
+    shutil.copytree(ROOT / "corpus", trial.folder / "corpus")
 
 
 def sizes(trial: Trial) -> None:
-    [base] = json.loads(trial.podman("image", "inspect", BASE).stdout)
-    layers = json.loads(trial.podman("history", "--format", "json", IMAGE).stdout)
+    [base] = json.loads(trial.engine("podman", "image", "inspect", BASE))
+    layers = json.loads(trial.engine("podman", "history", "--format", "json", IMAGE))
     ours = [(layer["size"], layer["CreatedBy"]) for layer in reversed(layers) if layer["size"]][1:]
     for size, made_by in [(base["Size"], "the base image"), *ours]:
         print(f"      {size / 1e6:6.1f} MB  {made_by[:90]}")
@@ -138,19 +155,21 @@ def sizes(trial: Trial) -> None:
 
 def commands(trial: Trial) -> None:
     """What is asked for once and ends."""
-    who = trial.run("-c", "import os; print(os.getuid(), os.getgid())", options=["--entrypoint", "python"])
+    who = trial.run("python", "-c", "import os; print(os.getuid(), os.getgid())")
     trial.check("is not root", who.stdout.split() == ["10001", "10001"], who.stdout.strip() or who.stderr)
-    for place in ("/", "/opt/onrecord", "/corpus", "/home", "/var/tmp"):
-        wrote = trial.run("-c", f"open('{place}/written', 'w')", options=["--entrypoint", "python"])
-        trial.check(f"cannot write to {place}", "OSError" in wrote.stderr or "Permission" in wrote.stderr)
-    ingested = trial.run("ingest", "/corpus", "--json")
-    trial.check("ingests", ingested.returncode == 0 and json.loads(ingested.stdout)["sources"]["added"] == 3)
-    asked = trial.run("ask", QUESTION, "--json")
-    trial.check("answers", asked.returncode == 0 and QUOTED in asked.stdout, asked.stderr)
-    trial.check("verifies", trial.run("verify").stdout == "ok\n")
-    saved = trial.run("backup", "/index/saved.zip")
+    for place in ("/", "/opt/onrecord", "/corpus", "/home", "/var/tmp", "/etc"):
+        wrote = trial.run("python", "-c", f"open('{place}/written', 'w')")
+        trial.check(f"cannot write to {place}", "OSError: [Errno 30]" in wrote.stderr or "Permission" in wrote.stderr)
+    lost = trial.run("python", "-c", "import socket; socket.create_connection(('192.0.2.1', 80), 5)")
+    trial.check("has no network", "unreachable" in lost.stderr)
+    ingested = trial.onrecord("ingest", "/corpus", "--json")
+    trial.check("ingests", '"added": 3' in ingested.stdout, ingested.stderr.strip())
+    asked = trial.onrecord("ask", QUESTION, "--json")
+    trial.check("answers", asked.returncode == 0 and QUOTED in asked.stdout, asked.stderr.strip())
+    trial.check("verifies", trial.onrecord("verify").stdout == "ok\n")
+    saved = trial.onrecord("backup", "/index/saved.zip")
     trial.check("backs up", saved.returncode == 0, (saved.stdout + saved.stderr).strip())
-    refused = trial.run()
+    refused = trial.onrecord()
     told = "ONRECORD_API_KEYS" in refused.stderr
     trial.check(
         "without keys it does not serve, and says why", refused.returncode == 2 and told, refused.stderr.strip()
@@ -158,35 +177,34 @@ def commands(trial: Trial) -> None:
 
 
 def serving(trial: Trial) -> None:
-    """The image as it starts by itself, with a key."""
-    started = ["run", "--detach", "--name", "served", "--init=false", *trial.confined()]
-    trial.podman(*started, "--env", f"ONRECORD_API_KEYS=trial:{KEY}", IMAGE)
-    try:
-        healthy = until(lambda: trial.podman("healthcheck", "run", "served", check=False).returncode == 0)
-        trial.check("its health check holds", healthy)
-        asked = trial.podman("exec", "served", "python", "-c", WITHIN, check=False)
-        trial.check("answers over HTTP", QUOTED in asked.stdout, asked.stderr)
-        stranger = trial.podman("exec", "served", "python", "-c", WITHIN.replace(KEY, "another" * 5), check=False)
-        trial.check("answers nobody without the key", "401" in stranger.stderr)
-        changed = trial.podman("diff", "served").stdout.split("\n")
-        ours = [line for line in changed if line and line.split()[-1].split("/")[1] not in ("dev", "run", "etc", "tmp")]
-        trial.check("its file system is as it was built", not ours, " ".join(ours))
-        trial.podman("stop", "--time", "30", "served")
-        [state] = json.loads(trial.podman("inspect", "served").stdout)
-        trial.check("ends in order", state["State"]["ExitCode"] == 0, state["State"]["ExitCode"])
-    finally:
-        with suppress(subprocess.SubprocessError):
-            print(trial.podman("logs", "served", check=False).stderr if trial.failed else "", end="")
-        trial.podman("rm", "--force", "served")
+    """The image's own command, with a key."""
+    start = [*trial.config["Entrypoint"], *trial.config["Cmd"]]
+    given = json.dumps([start, trial.config["Healthcheck"]["Test"][1:], QUESTION, KEY])
+    done = trial.run("python", "-c", WITHIN, given, ONRECORD_API_KEYS=f"trial:{KEY}")
+    seen = json.loads(done.stdout) if done.returncode == 0 else {}
+    trial.check("its health check holds", bool(seen.get("healthy")), "" if seen else done.stderr)
+    trial.check("answers over HTTP", QUOTED in seen.get("answer", ""))
+    trial.check("answers nobody without the key", seen.get("stranger") == "401")
+    trial.check("ends in order", seen.get("ended") == 0)
 
 
-def until(holds: Callable[[], bool], seconds: float = 60) -> bool:
-    end = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.5)
-    return True
+def first_process(trial: Trial) -> None:
+    """As in a container, where the program is process 1 and signals that it does not handle are lost."""
+    read, write = os.pipe()
+    command = trial.confined(
+        *(*trial.config["Entrypoint"], *trial.config["Cmd"]),
+        options=["--as-pid-1", "--info-fd", str(write)],
+        ONRECORD_API_KEYS=f"trial:{KEY}",
+    )
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=[write]) as server:
+        os.close(write)
+        with os.fdopen(read) as told:
+            child = json.load(told)["child-pid"]
+        assert server.stdout is not None
+        for line in server.stdout:
+            if b"index opened" in line:
+                os.kill(child, signal.SIGTERM)
+        trial.check("ends in order as process 1", server.wait(60) == 0)
 
 
 def main() -> int:
@@ -194,20 +212,21 @@ def main() -> int:
     parser.add_argument("--base", help="an archive of python:3.11-slim, as `podman save` writes it")
     parser.add_argument("--volume", action="append", default=[])
     given = parser.parse_args()
-    if missing := [each for each in ("buildah", "podman", "crun", "debootstrap") if shutil.which(each) is None]:
+    if missing := [package for program, package in NEEDED.items() if shutil.which(program) is None]:
         sys.exit(f"apt-get install {' '.join(missing)}")
     with TemporaryDirectory(prefix="onrecord-image-") as folder:
         trial = Trial(Path(folder))
+        trial.folder.chmod(0o755)  # the other user is to find the way
         if given.base:
-            trial.podman("load", "--input", given.base)
+            trial.engine("podman", "load", "--input", given.base)
         else:
             make_base(trial)
         build(trial, given.volume)
         sizes(trial)
-        trial.podman("volume", "create", "tried")
         commands(trial)
         serving(trial)
-        trial.podman("system", "reset", "--force", check=False)
+        first_process(trial)
+        trial.engine("podman", "system", "reset", "--force")
     print(f"{len(trial.failed)} failed")
     return 1 if trial.failed else 0
 
