@@ -8,6 +8,7 @@ import json
 import logging
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Callable, MutableMapping
 from types import TracebackType
@@ -27,6 +28,7 @@ _TRUSTED = ("uvicorn",)
 """Whose messages are known to hold nothing of a request."""
 _FIRST = ("timestamp", "level", "event")
 
+_log = structlog.get_logger()
 _Event = MutableMapping[str, Any]
 _questions = False
 
@@ -62,6 +64,10 @@ def configure_logs(settings: Settings) -> None:
     )
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(True)
+    # Python's own would write the messages of errors, and lines that are no events.
+    sys.excepthook = lambda kind, error, trace: _log.critical("ended by an error", exc_info=error)
+    threading.excepthook = lambda ended: _log.error("thread ended by an error", exc_info=ended.exc_value)
+    sys.unraisablehook = lambda ignored: _log.error("error ignored", exc_info=ignored.exc_value)
     for chatty in ("httpx2", "mcp", "faiss", "slack_bolt", "slack_sdk"):
         logging.getLogger(chatty).setLevel(logging.WARNING)  # lines for every request, and for every try to load
 

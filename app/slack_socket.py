@@ -10,7 +10,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.web.async_client import AsyncWebClient
+from structlog.contextvars import bound_contextvars
 
 from app.api import create_app
 from app.logs import configure_logs
@@ -36,12 +38,19 @@ async def _run(settings: Settings, embedder: Embedder, reranker: Reranker | None
         await told.wait()
 
 
+class _Handler(AsyncSocketModeHandler):
+    async def handle(self, client: Any, req: SocketModeRequest) -> None:
+        """Each delivery has an id, as a request has."""
+        with bound_contextvars(request_id=req.envelope_id):
+            await super().handle(client, req)  # pyright: ignore[reportUnknownMemberType]
+
+
 @asynccontextmanager
 async def connected(settings: Settings, bot: SlackBot) -> AsyncGenerator[None]:
     """While the bot is connected; connections that end are replaced."""
     token = settings.slack_app_token
     web_client = AsyncWebClient(base_url=settings.slack_api_url)
-    handler: Any = AsyncSocketModeHandler(
+    handler: Any = _Handler(
         bot.app, token.get_secret_value() if token else None, web_client=web_client, logger=logging.getLogger(__name__)
     )
     await handler.connect_async()

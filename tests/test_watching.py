@@ -155,7 +155,10 @@ def events(module: ast.Module) -> Iterator[str]:
     """What is logged, as it stands in the calls."""
     for node in ast.walk(module):
         match node:
-            case ast.Call(ast.Attribute(logger, "info" | "warning" | "error" | "exception"), [ast.Constant(event), *_]):
+            case ast.Call(
+                ast.Attribute(logger, "info" | "warning" | "error" | "exception" | "critical"),
+                [ast.Constant(event), *_],
+            ):
                 if ast.unparse(logger).rpartition(".")[2] == "_log":
                     yield str(event)
             case _:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,12 +29,13 @@ from app.settings import Settings
 from index.embed import Embedder, Matrix
 from tests.chat_server import MODEL, ChatServer, Reply, refusal
 from tests.serving import served
-from tests.slack_server import BOT_TOKEN, SIGNING_SECRET, SlackServer, Trouble
+from tests.slack_server import APP_TOKEN, BOT_TOKEN, BOT_USER, SIGNING_SECRET, SlackServer, Trouble
 from tests.slack_workspace import Workspace, event
 
 ASKED = "who hosts the marmalade podcast?"
 OKRS = "what did Beykpour say about OKRs?"
 KEY = "sk-the-secret-key"
+ROOT = Path(__file__).parent.parent.parent
 FORMATS = ("console", "json")
 # A line of ours begins so on the console; one of a traceback is set in.
 BEGINS = re.compile(r"\d{4}-\d\d-\d\dT\S+Z \[\w+ *\] ")
@@ -52,6 +58,7 @@ def logs(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Read]]:
     """Sets up logs; what that gives tells what has been written since it was last asked."""
     root = logging.getLogger()
     kept = [*root.handlers], root.level, structlog.get_config()
+    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
 
     def set_up(**given: Any) -> Read:
         configure_logs(Settings(**given))
@@ -61,12 +68,8 @@ def logs(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Read]]:
     root.handlers, level, config = kept
     root.setLevel(level)
     logging.captureWarnings(False)
+    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
     structlog.configure(**config)
-    configure_nothing()
-
-
-def configure_nothing() -> None:
-    """As it is before any command: nobody's questions are told."""
     structlog.contextvars.clear_contextvars()
 
 
@@ -401,3 +404,92 @@ class TestInSlack:
         assert given_up["request_id"].startswith("slack-")
         [answered] = [each for each in events if each["event"] == "answer"]
         assert answered["request_id"] == given_up["request_id"]
+
+
+UNCAUGHT = """
+import threading
+from app.logs import configure_logs
+from app.settings import Settings
+configure_logs(Settings())
+
+class Dropped:
+    def __del__(self):
+        raise TypeError("{asked}")
+
+def fail():
+    raise KeyError("{asked}")
+
+Dropped()
+thread = threading.Thread(target=fail)
+thread.start()
+thread.join()
+import warnings
+warnings.warn("{asked}")
+raise ValueError("{asked}")
+"""
+
+
+class TestProcesses:
+    pytestmark = sockets
+
+    def test_what_nobody_catches_is_an_event_too(self) -> None:
+        env = {**os.environ, "ONRECORD_LOG_FORMAT": "json"}
+        code = UNCAUGHT.format(asked=ASKED)
+        ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True)
+        assert ran.returncode == 1
+        assert "marmalade" not in ran.stderr
+        told = [json.loads(line) for line in ran.stderr.splitlines()]
+        events = ["error ignored", "thread ended by an error", "message withheld", "ended by an error"]
+        assert [each["event"] for each in told] == events
+        errors = [each["exception"].split()[-1] for each in told if "exception" in each]
+        assert errors == ["TypeError", "KeyError", "ValueError"]
+
+    def test_all_that_servers_write_are_events(self, tmp_path: Path, sample_index: Path) -> None:
+        env = environment(tmp_path, sample_index)
+        command = [sys.executable, "-m", "app", "serve", "--workers", "2", "--port", "0", "--json"]
+        with (tmp_path / "log").open("w") as log:
+            process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=log, text=True)
+        try:
+            assert process.stdout is not None
+            url = json.loads(process.stdout.readline())["url"]
+            with httpx2.Client(base_url=url, timeout=60) as client:
+                while client.get("/readyz").status_code != 200:
+                    pass
+                assert client.post("/v1/ask", json={"question": OKRS}).status_code == 200
+                client.get("/v1/sources/%0a%1b[31m")
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+            process.communicate()
+        told = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+        assert {"worker started", "index opened", "answer", "request"} <= {each["event"] for each in told}
+        assert all(each.keys() >= {"timestamp", "level", "event"} for each in told)
+
+    def test_what_comes_over_a_connection_of_slack_has_an_id(self, tmp_path: Path, sample_index: Path) -> None:
+        with SlackServer() as slack:
+            bot = {"slack_bot_token": BOT_TOKEN, "slack_app_token": APP_TOKEN, "slack_api_url": f"{slack.url}/api/"}
+            env = environment(tmp_path, sample_index, **bot, slack_ledger=str(tmp_path / "slack.sqlite"))
+            with (tmp_path / "log").open("w") as log:
+                process = subprocess.Popen([sys.executable, "-m", "app", "slack"], cwd=ROOT, env=env, stderr=log)
+            try:
+                ts = slack.next_ts()
+                body = event("app_mention", f"<@{BOT_USER}> {OKRS}", ts, channel="C0001", user="U0001")
+                envelope = {"type": "events_api", "payload": body, "accepts_response_payload": False}
+                slack.send({**envelope, "envelope_id": "the-envelope"})
+                slack.wait_for(lambda: slack.answers(ts), 60)
+            finally:
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(60) == 0
+        told = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+        [taken] = [each for each in told if each["event"] == "slack question taken"]
+        assert taken["request_id"] == "the-envelope"
+        [answered] = [each for each in told if each["event"] == "answer"]
+        assert answered["request_id"].startswith("slack-")
+
+
+def environment(folder: Path, index: Path, **given: str) -> dict[str, str]:
+    """For a command of ours that logs as JSON, and nothing else that is set here."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ONRECORD_", "OPENAI_", "OTEL_"))}
+    files = {"conversations": str(folder / "conversations.sqlite"), "feedback": str(folder / "feedback.sqlite")}
+    settings = {"index_dir": str(index), "log_format": "json", **files, **given}
+    return {**kept, "TMPDIR": str(folder), **{f"ONRECORD_{name.upper()}": value for name, value in settings.items()}}
