@@ -89,9 +89,11 @@ class LocalStore:
         self._listed: Sequence[tuple[str, str, int]] | None = None
 
     def readable(self, groups: frozenset[str]) -> LocalStore:
+        view = copy(self)
+        view._groups = groups
         entries = [entry for entry in self.entries.values() if entry.record.source.is_open_to(groups)]
         if len(entries) == len(self.entries):
-            return self
+            return view
         records = [entry.record for entry in entries]
         speaking = {name for record in records for name in record.canonical.values()}
         merged, _ = merge_speakers([record.naming for record in records])
@@ -104,8 +106,6 @@ class LocalStore:
             "sentences": sum(segment.count_sentences(numbers) for segment in self.segments.values()),
             "speakers": len(speakers),
         }
-        view = copy(self)
-        view._groups = groups
         view._show(entries, speakers, counts)
         return view
 

@@ -418,7 +418,7 @@ def _near(scope: Scope, *, graph: bool, by_source: bool) -> LiteralString:
     if scope.source_id is not None:
         return f"{_COSINES} WHERE row = ANY(ARRAY({_allowed(scope)})) {_BY_EACH}"
     return f"""
-        WITH said AS MATERIALIZED ({_SAID} LIMIT %(compared)s + 1)
+        SELECT * FROM (WITH said AS MATERIALIZED ({_SAID} LIMIT %(compared)s + 1)
         (
             {_COSINES} WHERE row = ANY(ARRAY(SELECT row FROM said))
             AND (SELECT count(*) FROM said) <= %(compared)s {_BY_EACH}
@@ -426,7 +426,7 @@ def _near(scope: Scope, *, graph: bool, by_source: bool) -> LiteralString:
             {_COSINES} WHERE (SELECT count(*) FROM said) > %(compared)s
             AND (SELECT true FROM spoken s WHERE s.row = passage.row AND s.speaker = ANY(%(speakers)s) LIMIT 1)
             {_BY_GRAPH}
-        )"""
+        )) AS near"""
 
 
 def _stored(
