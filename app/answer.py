@@ -176,7 +176,7 @@ async def _stand_alone(index: Index, answerer: Answerer, asked: Asked, deadline:
     if asked.history is None and (answerer.conversations is None or asked.conversation_id is None):
         return None
     speakers = await asyncio.to_thread(known_speakers, index, asked.source)
-    history = await _history(answerer.conversations, asked, speakers)
+    history = await _history(index, answerer.conversations, asked, speakers)
     if not history or not may_depend(asked.question, history, speakers):
         return None
     by_rule = stand_alone(asked.question, history, speakers)
@@ -189,13 +189,13 @@ async def _stand_alone(index: Index, answerer: Answerer, asked: Asked, deadline:
 
 
 async def _history(
-    conversations: Conversations | None, asked: Asked, speakers: Sequence[Speaker]
+    index: Index, conversations: Conversations | None, asked: Asked, speakers: Sequence[Speaker]
 ) -> Sequence[Exchange]:
     if asked.history is not None:
         return recalled(asked.history, speakers)
     if conversations is None or asked.conversation_id is None:
         return ()
-    return await asyncio.to_thread(conversations.history, asked.conversation_id, asked.owner)
+    return await asyncio.to_thread(conversations.history, asked.conversation_id, _owner(index, asked))
 
 
 def _for_a_model(quoted: Quoted) -> bool:
@@ -267,14 +267,20 @@ def _pieces(given: Answer) -> Iterator[Token | Cited]:
 
 def _keep(index: Index, answerer: Answerer, asked: Asked, quoted: Quoted, given: Answer) -> None:
     if answerer.conversations and asked.history is None:
-        _remember(answerer.conversations, asked, _exchange(quoted, given), given.conversation_id)
+        _remember(answerer.conversations, _owner(index, asked), _exchange(quoted, given), given.conversation_id)
     if answerer.keep:
         answerer.keep(asked.question, index.holdings.id, given)
 
 
-def _remember(conversations: Conversations, asked: Asked, exchange: Exchange, conversation_id: str) -> None:
+def _owner(index: Index, asked: Asked) -> str:
+    """Whose a conversation is, and what could be read in it: it ends where the groups of its owner change."""
+    groups = "*" if index.groups is None else " ".join(sorted(index.groups))
+    return f"{asked.owner}\n{groups}" if groups else asked.owner
+
+
+def _remember(conversations: Conversations, owner: str, exchange: Exchange, conversation_id: str) -> None:
     try:
-        conversations.add(conversation_id, asked.owner, exchange)
+        conversations.add(conversation_id, owner, exchange)
     except ConversationError as error:  # the answer is worth more than that the next question knows of it
         _log.error("conversation not kept", reason=str(error))
 

@@ -161,11 +161,15 @@ def _slack_bot(
 ) -> SlackBot:
     from app.slack import SlackBot  # slow to load, and of no use to most
 
+    groups = frozenset(settings.slack_groups)
+
     def suggested() -> list[str]:
-        with live.use() as index:
+        with live.use(groups) as index:
             return suggest(index, settings)
 
-    return SlackBot(settings, lambda asked: events_of(live, answerer, asked), suggested, feedback, metrics.slack)
+    return SlackBot(
+        settings, lambda asked: events_of(live, groups, answerer, asked), suggested, feedback, metrics.slack
+    )
 
 
 def _add_probes(app: FastAPI, live: LiveIndex, metrics: Metrics) -> None:
@@ -179,7 +183,7 @@ def _add_probes(app: FastAPI, live: LiveIndex, metrics: Metrics) -> None:
         """200 when a snapshot is loaded and the server is not about to end, else 503 with the reason."""
         if request.app.state.stopping:
             raise HTTPException(503, "The server is about to end.")
-        with live.use() as index:
+        with live.use(None) as index:
             return {"status": "ready", "snapshot": index.holdings.id}
 
     @app.get("/metrics", response_class=Response)
@@ -195,10 +199,10 @@ def _add_questions(app: FastAPI, live: LiveIndex, answerer: Answerer) -> None:
     ask_responses = {**problems, 200: streamed}
 
     @app.post("/v1/search", response_model=SearchResponse, responses=problems, dependencies=[Depends(_json_only)])
-    def search_passages(asked: SearchRequest) -> Response:
+    def search_passages(asked: SearchRequest, request: Request) -> Response:
         """The passages that a query finds, best first."""
         began = time.perf_counter()
-        with live.use() as index:
+        with live.use(caller_of(request).groups) as index:
             hits = search(index, asked.query, top_k=asked.top_k, speaker=asked.speaker, source=asked.source)
         took_ms = round((time.perf_counter() - began) * 1000, 3)
         passages = [passage_out(hit) for hit in hits]
@@ -207,29 +211,31 @@ def _add_questions(app: FastAPI, live: LiveIndex, answerer: Answerer) -> None:
     @app.post("/v1/ask", response_model=AskResponse, responses=ask_responses, dependencies=[Depends(_json_only)])
     async def ask(body: AskRequest, request: Request) -> Response:
         """The answer to a question, with the citations it rests on; as Server-Sent Events where asked for."""
+        caller = caller_of(request)
         asked = Asked(
             body.question,
             top_k=body.top_k,
             speaker=body.speaker,
             source=body.source,
             conversation_id=body.conversation_id,
-            owner=caller_of(request).owner,
+            owner=caller.owner,
         )
         if body.stream or request.headers.get("accept", "").startswith("text/event-stream"):
-            return await event_stream(ask_events(events_of(live, answerer, asked)), answerer.settings)
-        with live.use() as index:
+            return await event_stream(ask_events(events_of(live, caller.groups, answerer, asked)), answerer.settings)
+        with live.use(caller.groups) as index:
             return _json(AskResponse.model_validate(await unless_gone(request, answer(index, answerer, asked))))
 
 
 def _add_listings(app: FastAPI, live: LiveIndex) -> None:
     @app.get("/v1/sources", response_model=SourcesResponse, responses=problem_responses(503))
-    def sources() -> Response:
+    def sources(request: Request) -> Response:
         """All documents."""
-        with live.use() as index:
+        with live.use(caller_of(request).groups) as index:
             return _json(SourcesResponse(sources=list_sources(index.store)))
 
     @app.get("/v1/sources/{source_id}", response_model=SourceResponse, responses=problem_responses(404, 422, 503))
     def source(
+        request: Request,
         source_id: str,
         start: _Seconds = None,
         end: _Seconds = None,
@@ -237,7 +243,7 @@ def _add_listings(app: FastAPI, live: LiveIndex) -> None:
         last: _TurnIndex = None,
     ) -> Response:
         """A document and its turns, or those between two moments, or between two turns."""
-        with live.use() as index:
+        with live.use(caller_of(request).groups) as index:
             try:
                 window = read_window(index.store, source_id, start=start, end=end, first=first, last=last)
             except UnknownFilterError as error:
@@ -245,9 +251,9 @@ def _add_listings(app: FastAPI, live: LiveIndex) -> None:
         return _json(window)
 
     @app.get("/v1/speakers", response_model=SpeakersResponse, responses=problem_responses(503))
-    def speakers() -> Response:
+    def speakers(request: Request) -> Response:
         """All who speak."""
-        with live.use() as index:
+        with live.use(caller_of(request).groups) as index:
             return _json(SpeakersResponse(speakers=list_speakers(index.store)))
 
 

@@ -56,7 +56,7 @@ class LiveIndex:
         self._checked: str | None = None
 
     @contextmanager
-    def use(self, groups: frozenset[str] | None = None) -> Generator[Index]:
+    def use(self, groups: frozenset[str] | None) -> Generator[Index]:
         """What members of these groups may read of the index, all of it for whoever owns it (null).
 
         It stays open for as long as it is used. Raises NoSnapshotError where none is loaded.

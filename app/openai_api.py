@@ -21,6 +21,7 @@ from fastapi.routing import APIRoute
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
 from sse_starlette import ServerSentEvent
 
+from app.access import caller_of
 from app.answer import Answer, Answerer, Asked, Event, answer
 from app.citations import Citation
 from app.errors import UnknownFilterError
@@ -303,15 +304,15 @@ def chat_router(live: LiveIndex, answerer: Answerer) -> APIRouter:
     async def complete(body: ChatRequest, request: Request) -> Response | ChatCompletion:
         """The answer to the last user message, in the words of OpenAI's API."""
         _known(body.model)
-        asked = _asked(body)
+        asked, groups = _asked(body), caller_of(request).groups
         if body.stream_options and not body.stream:
             message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
             raise RefusedError(400, message, "stream_options")
         if body.stream:
             usage = bool(body.stream_options and body.stream_options.include_usage)
-            chunks = _chunks(events_of(live, answerer, asked), with_usage=usage)
+            chunks = _chunks(events_of(live, groups, answerer, asked), with_usage=usage)
             return await event_stream(chunks, answerer.settings)
-        with live.use() as index:
+        with live.use(groups) as index:
             return _completion(await unless_gone(request, answer(index, answerer, asked)))
 
     return router

@@ -143,6 +143,10 @@ class Settings(BaseSettings):
     slack_follow_ups: bool = Field(
         default=True, description="whether questions in a thread that the bot takes part in need no mention"
     )
+    slack_groups: _Ids = Field(
+        default=(),
+        description="groups whose private sources Slack may read, whoever asks there; empty: public ones alone",
+    )
     slack_questions_per_hour: int = Field(
         default=30, ge=0, description="most questions of one Slack user in an hour; 0: any number"
     )

@@ -47,9 +47,11 @@ async def _disconnect(request: Request) -> None:
         pass
 
 
-async def events_of(live: LiveIndex, answerer: Answerer, asked: Asked) -> AsyncGenerator[Event]:
-    """The events of an answer from the index of now, which stays open for as long."""
-    with live.use() as index:
+async def events_of(
+    live: LiveIndex, groups: frozenset[str] | None, answerer: Answerer, asked: Asked
+) -> AsyncGenerator[Event]:
+    """The events of an answer from what these groups may read of the index of now, which stays open for as long."""
+    with live.use(groups) as index:
         async with aclosing(stream(index, answerer, asked)) as events:
             async for event in events:
                 yield event

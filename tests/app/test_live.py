@@ -38,14 +38,14 @@ def put(tmp_path: Path, index_dir: Path, embedder: Embedder) -> Put:
 
 
 def served(live: LiveIndex) -> list[str]:
-    with live.use() as index:
+    with live.use(None) as index:
         return [turn.text for source in index.store.sources() for turn in index.store.turns(source.id)]
 
 
 def test_an_index_appears_and_is_replaced(put: Put, index_dir: Path, embedder: Embedder) -> None:
     live = LiveIndex(index_dir, embedder)
     live.refresh()
-    with pytest.raises(NoSnapshotError, match=r"no index in .* yet: run `onrecord ingest` first"), live.use():
+    with pytest.raises(NoSnapshotError, match=r"no index in .* yet: run `onrecord ingest` first"), live.use(None):
         pass
     put(talk="Ships are built of oak.")
     live.refresh()
@@ -55,7 +55,7 @@ def test_an_index_appears_and_is_replaced(put: Put, index_dir: Path, embedder: E
     live.refresh()
     assert served(live) == ["Ships are built of steel.", "I see."]
     live.close()
-    with pytest.raises(NoSnapshotError), live.use():
+    with pytest.raises(NoSnapshotError), live.use(None):
         pass
 
 
@@ -63,7 +63,7 @@ def test_a_request_under_way_keeps_the_index_it_began_with(put: Put, index_dir: 
     live = LiveIndex(index_dir, embedder)
     put(talk="Ships are built of oak.")
     live.refresh()
-    with live.use() as index:
+    with live.use(None) as index:
         put(talk="Ships are built of steel.")
         live.refresh()
         put(talk="Ships are built of glass.")
@@ -115,7 +115,7 @@ def test_what_a_large_snapshot_s_opening_passes_over_is_looked_at_afterwards(
     assert served(live)[0] == "Ships are built of rteel."
     live.check()
     for _ in range(2):
-        with pytest.raises(NoSnapshotError, match=r"is damaged \(segments/.*records\.sqlite: its checksum"), live.use():
+        with pytest.raises(NoSnapshotError, match=r"is damaged \(segments/.*records\.sqlite: its checksum"), live.use(None):
             pass
         live.refresh()
     assert "".join(capsys.readouterr()).count("is damaged") == 1
@@ -145,7 +145,7 @@ def test_no_request_fails_while_snapshots_change(put: Put, index_dir: Path, embe
     def ask() -> set[str]:
         seen: set[str] = set()
         while not done.is_set():
-            with live.use() as index:
+            with live.use(None) as index:
                 vector = index.embedder.embed(["ships"])[0]
                 hits = index.search("ships", vector)
                 seen.add(hits[0].turns[0].text)
@@ -180,6 +180,6 @@ def test_the_reranker_is_handed_from_index_to_index(put: Put, index_dir: Path, e
     for material in ("oak", "steel"):
         put(talk=f"Ships are built of {material}.")
         live.refresh()
-        with live.use() as index:
+        with live.use(None) as index:
             assert index.reranker is reranker
     live.close()
