@@ -25,6 +25,7 @@ from pydantic import SecretStr
 from uvicorn.config import STARTUP_FAILURE
 
 from app.connection import MOST_HEAD_BYTES, ImpatientProtocol
+from app.counts import FOLDER, reserve_counts
 from app.errors import AnswerError
 from app.logs import configure_logs
 from app.settings import Settings
@@ -77,7 +78,7 @@ def run_workers(settings: Settings, workers: int, listening: socket.socket) -> b
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
     with TemporaryDirectory(prefix="onrecord-") as counts:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts
+        os.environ[FOLDER] = counts
 
         def start() -> SpawnProcess:
             process = _spawn.Process(target=_work, args=(settings, listening))
@@ -144,6 +145,8 @@ def _work(settings: Settings, listening: socket.socket) -> None:
     Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent passes it on
+    if error := reserve_counts():
+        _log.error("worker counts for itself alone", reason=str(error))
     try:
         app = _app(settings, load_embedder(settings.embedding_model), load_reranker(settings.reranker_model))
     except Exception as error:  # noqa: BLE001  whatever it is, the next one would fail the same way

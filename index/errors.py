@@ -5,6 +5,7 @@ IndexingError             base of all
 ├── NoSnapshotError       nothing has been ingested yet
 ├── SnapshotError         a snapshot is damaged, or of another format or model; says which command rebuilds it
 ├── StoreError            the database that holds the index cannot be reached, or used as it is; says what to do
+├── WriteError            the folder of the index cannot be written: a full disk, a closed one; says what to do
 └── LockedError           another ingest is writing
 """
 
@@ -29,6 +30,10 @@ class SnapshotError(IndexingError):
 
 class StoreError(IndexingError):
     """The database that holds the index fails us."""
+
+
+class WriteError(IndexingError):
+    """The disk fails us while an index is written."""
 
 
 class LockedError(IndexingError):

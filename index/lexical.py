@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import tantivy
@@ -117,17 +119,31 @@ def _write(index: tantivy.Index, removed: Iterable[str], records: Iterable[Lexic
     writer.wait_merging_threads()
 
 
+@contextmanager
+def _readable(folder: Path) -> Generator[Path]:
+    """Where tantivy can open an index: even to read it, it makes a file for a lock. What is open needs it no more."""
+    if not folder.is_dir() or os.access(folder, os.W_OK):
+        yield folder
+        return
+    with TemporaryDirectory(prefix="onrecord-") as links:
+        for path in folder.iterdir():
+            if path.suffix != ".lock":
+                Path(links, path.name).symlink_to(path.resolve())
+        yield Path(links)
+
+
 class _Part:
     """What `write_words` wrote, once."""
 
     def __init__(self, folder: Path) -> None:
         try:
-            index = tantivy.Index.open(str(folder))
+            with _readable(folder) as there:
+                index = tantivy.Index.open(str(there))
+                index.register_tokenizer("words", _analyzer(stop_words=True))
+                index.config_reader("manual")
+                self.searcher = index.searcher()
         except ValueError as error:
             raise SnapshotError(f"{folder} is not an index that tantivy reads: {error}") from error
-        index.register_tokenizer("words", _analyzer(stop_words=True))
-        index.config_reader("manual")
-        self.searcher = index.searcher()
         self.stored = self.searcher.num_docs + count_deleted(folder)
 
     def having(self, term: str) -> int:

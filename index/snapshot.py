@@ -104,8 +104,10 @@ def _live_name(index_dir: Path) -> str:
         return (index_dir / CURRENT).read_text(encoding="ascii").strip()
     except FileNotFoundError as error:
         raise NoSnapshotError(f"no index in {index_dir} yet: run `onrecord ingest` first") from error
-    except (ValueError, OSError) as error:
-        raise SnapshotError(f"{index_dir / CURRENT} cannot be read; {REBUILD}") from error
+    except OSError as error:
+        raise SnapshotError(f"{index_dir / CURRENT} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise SnapshotError(f"{index_dir / CURRENT} is damaged; {REBUILD}") from error
 
 
 class HeldSnapshot:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from index.errors import StoreError
+from index.errors import StoreError, WriteError
 
 if TYPE_CHECKING:  # whoever only asks where the index is loads no engine, and no reader of files
     from index.changes import Progress, Report
@@ -84,7 +85,8 @@ def ingest(
     """Brings the index up to date with the files and folders `paths`, and leaves other sources as they are.
 
     A file that is gone from one of the folders is gone from the index. A file that cannot be read is reported and is
-    not in the index either. Nothing is written where nothing changed.
+    not in the index either. Nothing is written where nothing changed. Raises WriteError where the disk fails: then the
+    index is as it was before.
     """
     if isinstance(where, Server):
         with _client():
@@ -92,4 +94,16 @@ def ingest(
         return ingest_postgres(paths, where.url, embedder, limits, progress)
     from index.build import ingest as ingest_local
 
-    return ingest_local(paths, where, embedder, limits, progress)
+    try:
+        return ingest_local(paths, where, embedder, limits, progress)
+    except (OSError, sqlite3.Error) as error:
+        raise WriteError(
+            f"the index in {where} cannot be written: {_reason(error)}. It is as it was before; mend that, and run "
+            "`onrecord ingest` again"
+        ) from error
+
+
+def _reason(error: OSError | sqlite3.Error) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror} ({error.filename})" if error.filename else error.strerror
+    return str(error)

@@ -17,8 +17,8 @@ import aiohttp
 from app.conversation import Conversations
 from app.feedback import Feedback
 from benchmarks.reliability.row import Row
-from benchmarks.reliability.server import Server
 from benchmarks.reliability.talks import question, run_ingest, write_talks
+from tests.real_server import Server
 
 CLIENTS = 6
 EXCHANGES = 8

@@ -16,9 +16,9 @@ from typing import Any
 import aiohttp
 
 from benchmarks.reliability.row import Row
-from benchmarks.reliability.server import Server
 from benchmarks.reliability.talks import generations, question, run_ingest, write_talks
 from tests.chat_server import MODEL, ChatServer, Reply
+from tests.real_server import Server
 
 CLIENTS = 16
 SLOW = Reply(["They ", "rebuilt ", "what ", "others ", "had ", "given ", "up ", "on. ", "[1]"], seconds=0.1)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.reliability.server import clean_environment
+from tests.real_server import clean_environment
 
 PEOPLE = ("Ann Lee", "Bob Ray", "Carla Diaz", "Dev Patel", "Erik Holm", "Fumiko Sato")
 SUBJECTS = ("harbours", "sails", "lighthouses", "engines", "maps", "anchors", "crews", "storms", "cargo", "compasses")

@@ -1,4 +1,4 @@
-"""A real `onrecord serve` to ask, to load and to kill."""
+"""A real `onrecord serve`, in processes of its own: to ask, to load and to kill."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
+import httpx2
 import psutil
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent
 READY_SECONDS = 120
 STOP_SECONDS = 60
 
@@ -30,10 +30,23 @@ def clean_environment(**settings: str) -> dict[str, str]:
 
 class Server:
     """Serves from its beginning until `stop` or `kill`. Its databases and its log lie in `folder`; the next server
-    there goes on with them.
+    there goes on with them. `enter` makes of a command one that runs where it should.
     """
 
-    def __init__(self, folder: Path, index_dir: Path, workers: int = 1, settings: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        index_dir: Path,
+        workers: int = 1,
+        settings: Mapping[str, str] | None = None,
+        *,
+        ready: bool = True,
+        enter: Callable[[list[str]], list[str]] = lambda command: command,
+        **how: Any,
+    ) -> None:
+        """Waits until it is ready, or, where it is not going to be, until it listens; raises RuntimeError with what it
+        says where it ends instead. `how` is for Popen.
+        """
         self.conversations, self.feedback = folder / "conversations.sqlite", folder / "feedback.sqlite"
         self.log_file = folder / "log"
         files = {"ONRECORD_CONVERSATIONS": str(self.conversations), "ONRECORD_FEEDBACK": str(self.feedback)}
@@ -41,21 +54,24 @@ class Server:
         with self.log_file.open("ab") as log:
             self._before = log.tell()
             self.process = subprocess.Popen(
-                [*command, "--workers", str(workers)],
+                enter([*command, "--workers", str(workers)]),
                 cwd=ROOT,
-                env=clean_environment(TMPDIR=str(folder), **files, **(settings or {})),
+                env=clean_environment(**{"TMPDIR": str(folder), **files, **(settings or {})}),
                 stdout=subprocess.PIPE,
                 stderr=log,
+                **how,
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(self.log())
-        self.url = str(json.loads(line)["url"])
+        self.url = str(json.loads(line)["url"]) if line else ""
+        if not self.url:
+            raise RuntimeError(f"exit code {self._reap()}: {self.log()}")
         until = time.monotonic() + READY_SECONDS
-        while self.log().count("index opened") < workers or self.status("/readyz") != 200:
+        while self.status("/healthz") != 200 or (
+            ready and (self.log().count("index opened") < workers or self.status("/readyz") != 200)
+        ):
             if self.process.poll() is not None or time.monotonic() > until:
-                raise RuntimeError(f"the server does not get ready: {self.log()}")
+                raise RuntimeError(f"exit code {self._reap()}: {self.log()}")
             time.sleep(0.05)
 
     def __enter__(self) -> Server:
@@ -67,13 +83,10 @@ class Server:
 
     def status(self, path: str) -> int:
         """The status of a GET; 0 where there is no answer."""
-        with suppress(OSError):
-            try:
-                with urllib.request.urlopen(f"{self.url}{path}", timeout=10) as response:
-                    return int(response.status)
-            except urllib.error.HTTPError as error:
-                return error.code
-        return 0
+        try:
+            return httpx2.get(f"{self.url}{path}", timeout=10).status_code
+        except httpx2.TransportError:
+            return 0
 
     def log(self) -> str:
         """What this server has logged."""
