@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingest.errors import ReadError
+from ingest.files import open_file
 from ingest.sidecar import ENDING, misnamed_sidecars, read_sidecar_bytes, sidecar_path
 
 EXTENSIONS = frozenset({".md", ".markdown", ".txt", ".vtt", ".srt", ".json", ".html", ".htm", ".pdf", ".docx"})
@@ -147,6 +148,8 @@ def _files_under(root: Path, errors: list[ReadError], skipped: list[Path]) -> It
             errors.append(ReadError(link, fault))
         elif link.is_file():
             yield link
+        elif not link.is_dir():
+            skipped.append(link)
 
 
 def _misnamed(file: Path, sidecar: str) -> ReadError:
@@ -192,7 +195,7 @@ def _candidate(file: Path, root: Path) -> _Candidate:
 
 def _digest(file: Path, sidecar: bytes | None) -> str:
     try:
-        with file.open("rb") as opened:
+        with open_file(file) as opened:
             digest = hashlib.file_digest(opened, "sha256")
     except OSError as error:
         raise ReadError(file, f"cannot be read: {error.strerror}") from error

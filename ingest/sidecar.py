@@ -13,6 +13,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from ingest.errors import ReadError
+from ingest.files import open_file
 from ingest.links import is_web_url
 from ingest.model import Kind, Person
 from ingest.plain_yaml import MAX_BYTES, load_plain_yaml
@@ -105,7 +106,7 @@ def read_sidecar_bytes(path: Path) -> bytes | None:
     """The bytes of the sidecar of the document at `path`, null where there is none."""
     beside = sidecar_path(path)
     try:
-        with beside.open("rb") as file:
+        with open_file(beside) as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         return None

@@ -6,6 +6,7 @@ import codecs
 from pathlib import Path
 
 from ingest.errors import ReadError
+from ingest.files import open_file
 from ingest.limits import MIB, Limits
 
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -31,7 +32,7 @@ _SIGNATURES = (
 def read_bytes(path: Path, limits: Limits) -> bytes:
     """The file's bytes; raises ReadError where it cannot be opened or is over the limit."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             data = file.read(limits.max_file_bytes + 1)
     except OSError as error:
         raise ReadError(path, f"cannot be read: {error.strerror}") from error
