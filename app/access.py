@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
@@ -22,7 +24,7 @@ from app.widget_access import TOKEN_HEADER, origin_of
 KEY_HEADER = "X-API-Key"
 # What holds no data, what is asked for before there can be a proof, and Slack's own routes, which check its signature.
 _OPEN = re.compile(
-    r"/|/healthz|/readyz|/docs|/docs/oauth2-redirect|/redoc|/openapi\.json"
+    r"/|/healthz|/readyz|/docs|/openapi\.json"
     r"|/sources|/sources/[^/]*|/widget\.js|/web/[^/]*|/v1/widget-token|/slack/[a-z]+"
 )
 # Probes, and what Slack sends from any of its addresses.
@@ -67,12 +69,15 @@ class Access:
     asks too often.
 
     Without keys everybody has all scopes, and no group. A key that is shown must be right, whatever else is shown.
+    Where this machine alone may ask (`names` is not null), it must call the server by a name of its own, or one of
+    `names`: a page can have its name mean this machine, and would read what its reader's browser may (DNS rebinding).
     """
 
-    def __init__(self, app: ASGIApp, keys: KnownKeys | None, rates: Rates) -> None:
+    def __init__(self, app: ASGIApp, keys: KnownKeys | None, rates: Rates, names: frozenset[str] | None) -> None:
         self._app = app
         self._keys = keys
         self._rates = rates
+        self._names = names
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or _UNCOUNTED.fullmatch(scope["path"]):
@@ -94,12 +99,23 @@ class Access:
                 return refusal(scope, 503, "Keys cannot be checked at the moment.", "keys_unavailable", headers=after)
             caller, counted = (found[0], found[1] or counted) if found else (None, counted)
             scope.setdefault("state", {})["caller"] = caller
-            refused = _lacking(scope, caller, needed)
+            refused = _lacking(scope, caller, needed) or self._misdirected(scope, address)
         seconds, allowed = await self._rates.wait(counted)
         if seconds:
             after = {"Retry-After": str(seconds)}
             return refusal(scope, 429, f"Too many requests: {allowed}", "rate_limit_exceeded", headers=after)
         return refused
+
+    def _misdirected(self, scope: Connection, address: str) -> Response | None:
+        # What a proxy passes on is not from this machine, and /mcp takes no page anyway.
+        here = _address(address)
+        if self._names is None or here is None or not here.is_loopback or scope["path"] == "/mcp":
+            return None
+        name = _name(Headers(scope=scope).get("host", ""))
+        if name in self._names or name.endswith(".localhost") or _address(name):
+            return None
+        detail = f"This server is not called {name!r}; ONRECORD_PUBLIC_URL says what it is called."
+        return refusal(scope, 421, detail, "misdirected", headers={})
 
     def _caller(self, scope: Connection, address: str) -> tuple[Caller, list[Counted]] | None:
         """Who asks, and how that is counted, if not by the address; null for a wrong key."""
@@ -114,6 +130,26 @@ class Access:
             caller = Caller(f"origin {origin}", frozenset({"ask"}), visitor=address)
             return caller, [*address_counted(address), ("page", origin)]
         return Caller(f"address {address}", SCOPES if self._keys is None else frozenset()), []
+
+
+def own_names(addresses: Iterable[str]) -> frozenset[str]:
+    """What a server on this machine alone is called, beside what is at these addresses; in lower case."""
+    return frozenset({"", "localhost", *(urlsplit(each).hostname or "" for each in addresses)})
+
+
+def _name(host: str) -> str:
+    """The header Host without its port, and an IPv6 address without its brackets."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return host
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
 
 
 def _shown(headers: Headers) -> Iterator[str]:

@@ -16,7 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from app.access import Access, caller_of, describe_access
+from app.access import Access, caller_of, describe_access, own_names
 from app.answer import Answerer, Asked, answer
 from app.conversation import Conversations
 from app.errors import UnknownFilterError
@@ -113,7 +113,9 @@ def create_app(settings: Settings, embedder: Embedder, reranker: Reranker | None
     add_problem_handlers(app)
     app.add_middleware(BodyLimit, most=settings.max_request_bytes)
     app.add_middleware(Load, most=settings.max_waiting, seconds=settings.request_seconds)
-    app.add_middleware(Access, keys=keys, rates=rates)
+    alone = keys is None and not settings.open
+    names = own_names((settings.public_url or "", *settings.widget_origins)) if alone else None
+    app.add_middleware(Access, keys=keys, rates=rates, names=names)
     app.add_middleware(WidgetAccess, origins=settings.widget_origins, tokens=tokens)
     app.add_middleware(SafeHeaders)
     app.add_middleware(Observe, metrics=metrics, watcher=watcher)
@@ -183,8 +185,7 @@ def _add_probes(app: FastAPI, live: LiveIndex, metrics: Metrics) -> None:
         """200 when a snapshot is loaded and the server is not about to end, else 503 with the reason."""
         if request.app.state.stopping:
             raise HTTPException(503, "The server is about to end.")
-        with live.use(None) as index:
-            return {"status": "ready", "snapshot": index.holdings.id}
+        return {"status": "ready", "snapshot": live.ready()}
 
     @app.get("/metrics", response_class=Response)
     async def prometheus() -> Response:

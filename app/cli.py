@@ -139,9 +139,7 @@ def ingest(
             raise typer.BadParameter(f"{path} does not exist")
     embedder = load_embedder(settings.embedding_model)
     with progress_bar("Embedding") as progress:
-        report = kept(
-            settings.index_dir, lambda: build(paths, settings.where, embedder, settings.limits, progress)
-        )
+        report = kept(settings.index_dir, lambda: build(paths, settings.where, embedder, settings.limits, progress))
     if as_json:
         _print_json(_report(report))
     else:

@@ -222,6 +222,37 @@ def test_without_keys_whatever_is_shown_is_passed_over(sample_index: Path, embed
             assert client.get("/metrics", headers=headers).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *(("127.0.0.1:8000", 200), ("localhost", 200), ("LOCALHOST:9", 200), ("[::1]:8000", 200), ("a.localhost", 200)),
+        *(("archive.example", 200), ("archive.example:8443", 200), ("blog.example", 200)),
+        *(
+            ("rebound.example", 421),
+            ("rebound.example:8000", 421),
+            ("localhost.example", 421),
+            ("[", 421),
+            ("a@b", 421),
+        ),
+    ],
+)
+def test_a_server_for_this_machine_answers_to_its_own_names(
+    host: str, status: int, sample_index: Path, embedder: Embedder
+) -> None:
+    named = {"public_url": "https://archive.example/", "widget_origins": (PAGE,)}
+    kept = {"conversations": ":memory:", "feedback": ":memory:"}
+
+    def asked(address: str, **more: Any) -> int:
+        app = create_app(Settings(index_dir=sample_index, **named, **kept, **more), embedder)
+        with TestClient(app, client=(address, 1)) as client:
+            assert client.get("/healthz", headers={"Host": host}).status_code == 200
+            return client.get("/v1/sources", headers={"Host": host}).status_code
+
+    assert asked("127.0.0.1") == status
+    assert asked("192.0.2.1") == 200, "a proxy has passed it on"
+    assert asked("127.0.0.1", open=True) == 200
+
+
 def test_the_schema_says_what_a_caller_must_show(client: TestClient, sample_index: Path, embedder: Embedder) -> None:
     document = client.get("/openapi.json").json()
     schemes = document["components"]["securitySchemes"]
