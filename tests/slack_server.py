@@ -20,12 +20,13 @@ SCOPES = "app_mentions:read,assistant:write,channels:history,chat:write,commands
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call as it came: its method, its fields, and when."""
+    """A call as it came: its method, its fields, when, and whose."""
 
     method: str
     fields: Mapping[str, Any]
     at: float
     token: str
+    request_id: str
 
 
 @dataclass(slots=True)
@@ -150,7 +151,8 @@ class SlackServer:
         else:
             fields |= dict(await request.post())
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        self.calls.append(Call(method, fields, time.monotonic(), token))
+        request_id = request.headers.get("X-Request-Id", "")
+        self.calls.append(Call(method, fields, time.monotonic(), token, request_id))
         waiting = self.trouble.get(method, [])
         trouble = waiting[0] if waiting else self.chance(method)
         if trouble:

@@ -404,6 +404,7 @@ class TestInSlack:
         assert given_up["request_id"].startswith("slack-")
         [answered] = [each for each in events if each["event"] == "answer"]
         assert answered["request_id"] == given_up["request_id"]
+        assert {call.request_id for call in slack.of("chat.postMessage")} == {given_up["request_id"]}
 
 
 UNCAUGHT = """
