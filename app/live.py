@@ -10,7 +10,7 @@ from threading import Lock
 import structlog
 
 from index.embed import Embedder
-from index.errors import IndexingError, NoSnapshotError, SnapshotError
+from index.errors import IndexingError, NoSnapshotError, SnapshotError, StoreError
 from index.rerank import Reranker
 from index.search import Index
 from index.snapshot import REBUILD
@@ -54,6 +54,7 @@ class LiveIndex:
         self._reason = "the index has not been opened yet"
         self._refused: str | None = None
         self._checked: str | None = None
+        self._lost: str | None = None
 
     @contextmanager
     def use(self, groups: frozenset[str] | None) -> Generator[Index]:
@@ -71,6 +72,13 @@ class LiveIndex:
         finally:
             current.release()
 
+    def ready(self) -> str:
+        """The id of the snapshot in use. Raises NoSnapshotError where there is none, or its server does not answer."""
+        if self._lost:
+            raise NoSnapshotError(self._lost)
+        with self.use(None) as index:
+            return index.holdings.id
+
     def refresh(self) -> None:
         """Opens the snapshot that is live now, where that is another than was opened, or refused, before.
 
@@ -80,12 +88,14 @@ class LiveIndex:
         live: str | None = None
         try:
             live = current.store.live_id() if current else live_id(self._where)
+            self._lost = None
             if live == self._refused or (current and live == current.holdings.id):
                 return
             opened = current.newer() if current else Index.open(self._where, self._embedder, self._reranker)
             opened.readable(frozenset())  # what most may read is made before anybody waits for it
         except (IndexingError, OSError) as error:
             self._refuse(str(error))
+            self._lost = str(error) if isinstance(error, StoreError) else None
             # A damaged snapshot does not heal; a lost server, and want of memory or file handles, may pass.
             self._refused = live if isinstance(error, SnapshotError) else None
         else:

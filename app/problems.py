@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -14,13 +15,15 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import UnknownFilterError
-from index.errors import NoSnapshotError
+from index.errors import IndexingError, NoSnapshotError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
 _OPENAI = ("/v1/chat/", "/v1/models")
 CLIENT_CLOSED_REQUEST = 499
 """nginx's code for it; nobody receives it, but logs and metrics have it."""
+
+_log = structlog.get_logger()
 
 
 class Problem(BaseModel):
@@ -87,6 +90,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.exception_handler(FieldError)(_field)
     app.exception_handler(UnknownFilterError)(_field)
     app.exception_handler(NoSnapshotError)(_no_snapshot)
+    app.exception_handler(IndexingError)(_index_lost)
     app.exception_handler(ClientGoneError)(_gone)
     app.exception_handler(HTTPException)(_http)
     app.add_middleware(_Unforeseen)
@@ -109,6 +113,11 @@ async def _field(request: Request, error: FieldError | UnknownFilterError) -> JS
 
 async def _no_snapshot(request: Request, error: NoSnapshotError) -> JSONResponse:
     return problem(503, str(error), headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+async def _index_lost(request: Request, error: IndexingError) -> JSONResponse:
+    _log.error("index not read", reason=str(error))
+    return problem(503, "The index cannot be read at the moment.", headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
 async def _gone(request: Request, error: ClientGoneError) -> Response:

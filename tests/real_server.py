@@ -49,8 +49,12 @@ class Server:
         """
         self.conversations, self.feedback = folder / "conversations.sqlite", folder / "feedback.sqlite"
         self.log_file = folder / "log"
-        files = {"ONRECORD_CONVERSATIONS": str(self.conversations), "ONRECORD_FEEDBACK": str(self.feedback)}
-        command = [sys.executable, "-m", "app", "serve", "--port", "0", "--json", "--index", str(index_dir)]
+        files = {
+            "ONRECORD_INDEX_DIR": str(index_dir),
+            "ONRECORD_CONVERSATIONS": str(self.conversations),
+            "ONRECORD_FEEDBACK": str(self.feedback),
+        }
+        command = [sys.executable, "-m", "app", "serve", "--port", "0", "--json"]
         with self.log_file.open("ab") as log:
             self._before = log.tell()
             self.process = subprocess.Popen(
