@@ -25,6 +25,7 @@ from typing import Any
 
 from app.answer import Answerer, Asked, answer
 from app.llm import Message, Usage
+from app.logs import log_to_stderr
 from app.quoting import quote, search
 from app.settings import Settings
 from index.build import ingest
@@ -90,6 +91,7 @@ def main() -> None:
     parser.add_argument("transcripts_dir", type=Path)
     parser.add_argument("--runs", type=int, default=15)
     args = parser.parse_args()
+    log_to_stderr(Settings())
     embedder = load_embedder()
     with tempfile.TemporaryDirectory() as folder:
         sample, meetings = Path(folder, "sample"), Path(folder, "meetings")
