@@ -15,6 +15,8 @@ from typing import Any
 MEMORY = ":memory:"
 BUSY_SECONDS = 5.0
 """How long another process may hold the file."""
+HURRIED_SECONDS = 0.1
+"""The same once one has held it for longer, until something can be written again: all who write wait in one line."""
 ROOM = 100
 """How many more entries than are kept there may be, before those are deleted together: each deletion is wiped, which
 waits for the disk, and a busy server would wait with every answer."""
@@ -47,6 +49,7 @@ class Database:
         self._error = error
         self._lock = Lock()
         self._unclean = True
+        self._busy_seconds = BUSY_SECONDS
         with self._reported(), _alone(path):
             # One connection: a database in memory has no other, and transactions are too short to gain from more.
             self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
@@ -66,7 +69,7 @@ class Database:
         """One transaction, kept when the block ends without an error."""
         with self._lock, self._reported():
             with self._db:
-                self._db.execute("BEGIN IMMEDIATE")
+                self._begin()
                 yield self._db
             self._clean()
 
@@ -103,6 +106,20 @@ class Database:
         """Closes the file."""
         with self._lock:
             self._db.close()
+
+    def _begin(self) -> None:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+                self._wait_for(HURRIED_SECONDS)
+            raise
+        self._wait_for(BUSY_SECONDS)
+
+    def _wait_for(self, seconds: float) -> None:
+        if seconds != self._busy_seconds:
+            self._db.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
+            self._busy_seconds = seconds
 
     def _prepare(self, schema: Schema) -> None:
         """Makes the tables of a new file; alters nothing in a file that is not ours."""
