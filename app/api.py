@@ -106,6 +106,8 @@ def create_app(settings: Settings, embedder: Embedder, reranker: Reranker | None
         version=version("onrecord"),
         description="Ask a collection of transcripts and notes; every claim of an answer cites who said it, and when.",
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's own page loads its scripts from elsewhere; `pages` has one
+        redoc_url=None,
         # FastAPI's own tells of whole paths, queries and errors; what `traces` tells holds nobody's words.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )

@@ -17,8 +17,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:;"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""What a page of ours may do. FastAPI's own page at /docs goes without it: it has a script inline, and loads Swagger UI
-from elsewhere."""
+"""What a page of ours may do."""
 
 # Not those of the mimetypes module, which differ from machine to machine. A script without a charset would be read in
 # that of whatever page it is on.
@@ -64,6 +63,10 @@ def pages_router() -> APIRouter:
     @router.api_route("/sources", methods=["GET", "HEAD"])
     async def sources_page(request: Request) -> Response:
         return _served(request, web["sources.html"], _PAGE_HEADERS)
+
+    @router.api_route("/docs", methods=["GET", "HEAD"])
+    async def api_page(request: Request) -> Response:
+        return _served(request, web["api.html"], _PAGE_HEADERS)
 
     # The page itself says so where there is no such source.
     @router.api_route("/sources/{source_id}", methods=["GET", "HEAD"])

@@ -12,7 +12,7 @@ from app.pages import POLICY
 from app.settings import Settings
 from index.embed import Embedder
 
-PAGES = ["/", "/sources", "/sources/kayvon-beykpour-insights", "/sources/no-such-source"]
+PAGES = ["/", "/docs", "/sources", "/sources/kayvon-beykpour-insights", "/sources/no-such-source"]
 WEB = sorted(each.name for each in (files("app") / "web").iterdir())
 
 
@@ -37,7 +37,7 @@ def test_a_page_is_html_that_may_do_next_to_nothing(client: TestClient, path: st
     assert "camera=()" in response.headers["permissions-policy"]
 
 
-@pytest.mark.parametrize("path", [*PAGES, "/widget.js", "/web/transcript.js", "/v1/sources", "/docs", "/nowhere"])
+@pytest.mark.parametrize("path", [*PAGES, "/widget.js", "/web/transcript.js", "/v1/sources", "/nowhere"])
 def test_no_type_is_guessed_and_only_the_widget_may_be_included_elsewhere(client: TestClient, path: str) -> None:
     response = client.get(path)
     assert response.headers["x-content-type-options"] == "nosniff"
@@ -52,7 +52,7 @@ def test_what_is_no_page_may_do_nothing_and_is_kept_nowhere(client: TestClient, 
     assert headers["referrer-policy"] == "no-referrer"
 
 
-@pytest.mark.parametrize("path", [*PAGES, "/docs", "/v1/sources", "/widget.js"])
+@pytest.mark.parametrize("path", [*PAGES, "/v1/sources", "/widget.js"])
 def test_nothing_can_be_framed(client: TestClient, path: str) -> None:
     headers = client.get(path).headers
     assert headers["x-frame-options"] == "DENY"
