@@ -21,6 +21,8 @@ QUESTION_WORDS = 60
 """A question up to this length moves on to the passage of the turn that answers it."""
 CAPTION_CHARACTERS = 120
 """Captions are at most two lines of about 42 characters, seldom three."""
+SPLIT_CHARACTERS = 8192
+"""So much is looked through for sentences at once: where quotation marks abound, that takes the square of the time."""
 
 CountTokens = Callable[[str], int]
 
@@ -60,12 +62,28 @@ def speaker_label(turn: Turn) -> str:
 def split_sentences(text: str) -> list[tuple[int, int]]:
     """Character ranges of the sentences of a text, white space trimmed, empty ones left out."""
     ranges: list[tuple[int, int]] = []
-    for boundary in sentencex.get_sentence_boundaries("en", text):
-        piece = text[boundary["start_index"] : boundary["end_index"]]
-        begin = boundary["start_index"] + len(piece) - len(piece.lstrip())
+    for first, last in _boundaries(text):
+        piece = text[first:last]
+        begin = first + len(piece) - len(piece.lstrip())
         if piece.strip():
             ranges.append((begin, begin + len(piece.strip())))
     return ranges
+
+
+def _boundaries(text: str) -> Iterator[tuple[int, int]]:
+    begin = 0
+    while begin < len(text):
+        found = sentencex.get_sentence_boundaries("en", text[begin : begin + SPLIT_CHARACTERS])
+        sentences = [(begin + each["start_index"], begin + each["end_index"]) for each in found]
+        begin += SPLIT_CHARACTERS
+        if begin < len(text):
+            first, _ = sentences.pop()  # it may go on
+            if not sentences:
+                begin = text.rfind(" ", first + 1, begin) + 1 or begin
+                sentences = [(first, begin)]
+            else:
+                begin = first
+        yield from sentences
 
 
 def build_passages(

@@ -68,7 +68,7 @@ def converted(convert: Callable[[bytes], str]) -> Callable[[bytes], None]:
     def read(data: bytes) -> None:
         try:
             markdown = convert(data)
-        except Unreadable:
+        except (Unreadable, RecursionError):
             return
         _ingest(markdown.encode())
 

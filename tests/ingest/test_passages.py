@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from index.embed import Embedder
 from ingest.model import Cue, Passage, Turn
-from ingest.passages import TARGET_WORDS, build_passages, speaker_label, split_sentences
+from ingest.passages import SPLIT_CHARACTERS, TARGET_WORDS, build_passages, speaker_label, split_sentences
 from ingest.turns import Piece, join_pieces
 
 SENTENCES = st.builds(
@@ -244,3 +244,24 @@ def test_the_real_tokenizer_finds_no_passage_too_long(text: str, embedder: Embed
     parts = [texts(p, [turn])[0] for p in build_passages("talk", [turn], embedder.count_tokens, embedder.max_tokens)]
     assert max(embedder.count_tokens(f"{speaker_label(turn)}{part}") for part in parts) <= embedder.max_tokens
     assert "".join("".join(parts).split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize("piece", ["It works. ", "'", "x", " ", "“no ", "a' b. C", "<!--"])
+@pytest.mark.parametrize("end", ["", "Done."])
+def test_a_text_of_any_length_is_split_without_loss(piece: str, end: str) -> None:
+    text = piece * (2 * SPLIT_CHARACTERS // len(piece)) + end
+    ranges = split_sentences(text)
+    assert "".join(text[begin:last] for begin, last in ranges).replace(" ", "") == text.replace(" ", "")
+    assert all(begin >= before for (_, before), (begin, _) in pairwise(ranges))
+
+
+def test_sentences_of_a_long_text_are_whole() -> None:
+    sentences = [f"This is sentence {number} of many." for number in range(1000)]
+    text = " ".join(sentences)
+    assert len(text) > 3 * SPLIT_CHARACTERS
+    assert [text[begin:end] for begin, end in split_sentences(text)] == sentences
+
+
+def test_one_quotation_mark_too_many_holds_no_long_text_together() -> None:
+    text = "“We shipped it. " + "Then it broke. " * 2000
+    assert len(split_sentences(text)) > 1000
