@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import psycopg
 from pgvector.psycopg import register_vector
-from psycopg import OperationalError
+from psycopg import OperationalError, errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import IdleInTransactionSessionTimeout, QueryCanceled, SerializationFailure
 from psycopg_pool import ConnectionPool
@@ -35,6 +35,7 @@ REPEATED_SECONDS = 60
 
 # What passes: a server that is lost, a replica that gave way to its primary, a process that was stopped for too long.
 _TRANSIENT = (OperationalError, SerializationFailure, IdleInTransactionSessionTimeout)
+_REPEATING = (psycopg.DataError, errors.SyntaxError)
 _CONNECTION = {
     "application_name": "onrecord",
     "connect_timeout": CONNECT_SECONDS,
@@ -106,8 +107,11 @@ def _first(urls: Sequence[str]) -> Connection:
 
 
 def reason(error: Exception) -> str:
-    """The first line of what the server or libpq says: neither repeats a password."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """The first line of what the server or libpq says, neither of which repeats a password; but where they may repeat
+    what they were given, which may be a question, only what kind of error it is.
+    """
+    first, *_ = [*str(error).splitlines(), ""]
+    return type(error).__name__ if isinstance(error, _REPEATING) or not first else first
 
 
 class Database:

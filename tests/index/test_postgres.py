@@ -19,7 +19,7 @@ import pytest
 from index.changes import Report
 from index.errors import NoSnapshotError, SnapshotError, StoreError
 from index.lexical import terms
-from index.postgres.connect import connected
+from index.postgres.connect import Database, connected
 from index.postgres.ingest import ingest_postgres
 from index.postgres.jobs import offer_removal
 from index.postgres.store import PostgresStore, open_postgres
@@ -394,6 +394,15 @@ class TestRefused:
                 open_postgres(url)
             assert "sesame" not in str(refused.value)
             assert refused.value.__cause__ is None
+
+    def test_what_servers_repeat_of_what_they_are_given_is_not_told(self, url: str, folder: Path) -> None:
+        write(folder, 0)
+        ingest(folder, url)
+        with closing(Database(url)) as database:
+            for statement in ("SELECT %s::int", "SELECT to_tsquery(%s)"):
+                with pytest.raises(StoreError, match=r": \w+$") as refused:
+                    database.read(lambda connection, sql=statement: connection.execute(sql, ["open sesame"]))
+                assert "sesame" not in str(refused.value)
 
     def test_another_model(self, url: str, folder: Path) -> None:
         write(folder, 0)
