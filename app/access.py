@@ -185,7 +185,8 @@ def describe_access(document: dict[str, Any], *, keys: bool, origins: Sequence[s
         about = "of the pages of listed origins: POST /v1/widget-token gives one"
         schemes["widget"] = {"type": "apiKey", "in": "header", "name": TOKEN_HEADER, "description": about}
     document.setdefault("components", {})["securitySchemes"] = schemes
-    refusals = {str(status): told for status, told in problem_responses(401, 403, 429, 503).items()}
+    told = {str(status): response for status, response in problem_responses(401, 403, 408, 413, 421, 429, 503).items()}
+    too_large = {status: told.pop(status) for status in ("408", "413")}
     for path, operations in document["paths"].items():
         needed = scope_of(path)
         if needed is None:
@@ -193,5 +194,6 @@ def describe_access(document: dict[str, Any], *, keys: bool, origins: Sequence[s
         proofs: list[dict[str, list[str]]] = [{name: []} for name in schemes if name != "widget" or needed == "ask"]
         for operation in operations.values():
             operation["security"] = proofs if keys else [{}, *proofs]
-            operation["responses"] = {**refusals, **operation["responses"]}
+            with_body = too_large if "requestBody" in operation else {}
+            operation["responses"] = {**told, **with_body, **operation["responses"]}
     return document

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,10 +24,17 @@ def _stripped(ids: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(each.strip() for each in ids if each.strip())
 
 
+def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for each in texts:
+        ip_network(each)
+    return texts
+
+
 # NoDecode: a list in the environment would have to be JSON.
 _Keys = Annotated[Path | tuple[Key, ...] | None, NoDecode, BeforeValidator(parse_keys)]
 _Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(parse_origins)]
 _Ids = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_stripped)]
+_Networks = Annotated[_Ids, AfterValidator(_networks)]
 
 
 SECRETS = Path("/run/secrets")
@@ -107,7 +115,7 @@ class Settings(BaseSettings):
     rate_store: SecretStr | None = Field(
         default=None, description="`redis://…`, where several servers count together; each by itself without it"
     )
-    trusted_proxies: _Ids = Field(
+    trusted_proxies: _Networks = Field(
         default=("127.0.0.1", "::1"),
         description="addresses and networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed",
     )

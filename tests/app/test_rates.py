@@ -70,6 +70,14 @@ def test_how_addresses_are_counted(host: str, counted: str | None) -> None:
     assert address_counted(host) == ([("address", counted)] if counted else [])
 
 
+def test_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONRECORD_TRUSTED_PROXIES", "10.0.0.0/8, ::1,")
+    assert Settings().trusted_proxies == ("10.0.0.0/8", "::1")
+    monkeypatch.setenv("ONRECORD_TRUSTED_PROXIES", "10.0.0.1, proxy.example")
+    with pytest.raises(ValueError, match="trusted_proxies"):
+        Settings()
+
+
 @contextmanager
 def client_of(index: Path, embedder: Embedder, **settings: Any) -> Generator[Callable[..., Any]]:
     """Sends a request from an address, as a trusted proxy would pass it on."""
