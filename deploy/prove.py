@@ -227,7 +227,7 @@ def main() -> int:
         serving(trial)
         first_process(trial)
         # podman leaves its storage mounted upon itself.
-        subprocess.run(["umount", trial.folder / "storage/overlay"], stderr=subprocess.DEVNULL)
+        subprocess.run(["umount", "--lazy", trial.folder / "storage/overlay"], stderr=subprocess.DEVNULL)
     print(f"{len(trial.failed)} failed")
     return 1 if trial.failed else 0
 
