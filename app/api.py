@@ -192,6 +192,7 @@ def _add_probes(app: FastAPI, live: LiveIndex, metrics: Metrics) -> None:
     @app.get("/metrics", response_class=Response)
     async def prometheus() -> Response:
         """Prometheus' text format."""
+        metrics.tasks = len(asyncio.all_tasks())
         # Not in line with the searches, of whose crowding it is to tell.
         return Response(await asyncio.to_thread(metrics.text), media_type=CONTENT_TYPE_LATEST)
 

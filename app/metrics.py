@@ -9,10 +9,11 @@ import uuid
 from collections.abc import Iterator
 from contextlib import nullcontext
 from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -33,6 +34,8 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _MODEL_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40)
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _STAGE_SECONDS = (0.0001, 0.00025, 0.0005, *_SECONDS, 20, 40)
+_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Asked for every few seconds, by programs: logged where they go wrong."""
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -96,7 +99,10 @@ class Metrics:
             MultiProcessCollector(self._shown)
         else:
             ProcessCollector(registry=self._registry)
+            tasks = Gauge("onrecord_tasks", "Tasks of the event loop", registry=self._registry)
+            tasks.set_function(lambda: self.tasks)
         self._shown.register(_Snapshot(live, index_dir))
+        self.tasks = 0
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Counts a request; `route` is a template, or there would be a series for every address ever tried."""
@@ -218,9 +224,10 @@ class Observe:
                 seconds = time.perf_counter() - began
                 route = getattr(scope.get("route"), "path", "none")
                 self._metrics.request(method, route, status, seconds)
-                caller = scope.get("state", {}).get("caller")
-                told = {"caller": caller.name} if caller else {}
-                _log.info("request", method=method, route=route, status=status, ms=round(seconds * 1000, 1), **told)
+                if route not in _PROBES or status != HTTPStatus.OK:
+                    caller = scope.get("state", {}).get("caller")
+                    told = {"caller": caller.name} if caller else {}
+                    _log.info("request", method=method, route=route, status=status, ms=round(seconds * 1000, 1), **told)
                 if span:
                     span.update_name(f"{method} {route}")
                     span.set_attributes({"http.route": route, "http.response.status_code": status})
