@@ -339,13 +339,14 @@ class _Build:
         folder, previous = self.folder / name, self._previous
         numbers, known = {entry.number for entry in new}, {entry.number for entry in old}
         gone = [entry for entry in old if entry.number not in numbers]
+        added = [entry for entry in new if entry.number not in known]
         dead = sum(entry.record.passages for entry in gone)
         if previous and old:
             dead += count_deleted(previous.held.folder / name)
         if previous and old and dead <= MOST_DEAD * sum(entry.record.passages for entry in old):
             link(previous.held, self.folder, name)
-            ids = [entry.record.source.id for entry in gone]
-            update_words(folder, ids, self._words(entry for entry in new if entry.number not in known))
+            if gone or added:
+                update_words(folder, [entry.record.source.id for entry in gone], self._words(added))
         else:
             folder.mkdir()
             write_words(folder, self._words(new))

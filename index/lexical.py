@@ -193,19 +193,23 @@ class LexicalIndex:
             terms = rarest({term: sum(part.having(term) for part in self._parts) for term in terms}, POSTINGS)
         if not terms or limit == 0:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
-        found = [part.search(self._query(part, terms, source_id, speakers), limit) for part in self._parts]
-        rows, scores = map(np.concatenate, zip(*found, strict=True))
+        if len(self._parts) == 1:
+            rows, scores = self._parts[0].search(self._query(dict.fromkeys(terms, 1.0), source_id, speakers), limit)
+        else:
+            idf = {term: self.idf(term) for term in terms}
+            found = [(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))]
+            for part in self._parts:
+                having = {term: count for term in terms if (count := part.having(term))}
+                if having:  # each part weighs a term as if there were no others
+                    weights = {term: idf[term] / _idf(part.stored, count) for term, count in having.items()}
+                    found.append(part.search(self._query(weights, source_id, speakers), limit))
+            rows, scores = map(np.concatenate, zip(*found, strict=True))
         order = np.lexsort((rows, -scores))[:limit]
         return rows[order], scores[order]
 
-    def _query(
-        self, part: _Part, terms: Sequence[str], source_id: str | None, speakers: Sequence[str]
-    ) -> tantivy.Query:
-        words = [tantivy.Query.term_query(self._schema, "words", term, "freq") for term in terms]
-        if len(self._parts) > 1:  # each part weighs a term as if there were no others
-            weights = [self.idf(term) / _idf(part.stored, part.having(term)) for term in terms]
-            words = [tantivy.Query.boost_query(word, weight) for word, weight in zip(words, weights, strict=True)]
-        query = _any(words)
+    def _query(self, weights: Mapping[str, float], source_id: str | None, speakers: Sequence[str]) -> tantivy.Query:
+        words = {term: tantivy.Query.term_query(self._schema, "words", term, "freq") for term in weights}
+        query = _any([w if weights[t] == 1.0 else tantivy.Query.boost_query(w, weights[t]) for t, w in words.items()])
         filters = [("source", [source_id] if source_id is not None else []), ("speaker", speakers)]
         clauses = [
             _any([tantivy.Query.term_query(self._schema, field, value, "basic") for value in values])
