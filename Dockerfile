@@ -11,7 +11,8 @@ COPY pyproject.toml README.md LICENSE ./
 COPY ingest ingest
 COPY index index
 COPY app app
-RUN pip install --no-deps --no-build-isolation . && pip uninstall --yes setuptools pip
+# What builds is not needed to run, and what downloads models (a library's library) finds none here.
+RUN pip install --no-deps --no-build-isolation . && pip uninstall --yes hf-xet setuptools pip
 
 FROM python:3.11-slim
 LABEL org.opencontainers.image.title="On Record" org.opencontainers.image.licenses="Apache-2.0"

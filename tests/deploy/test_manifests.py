@@ -46,6 +46,7 @@ def test_only_settings_that_there_are_are_set() -> None:
     known = {str(field.validation_alias or f"ONRECORD_{name.upper()}") for name, field in Settings.model_fields.items()}
     named = set(re.findall(r"\bONRECORD_[A-Z_]+\b", DOCKERFILE))
     named |= {name.upper() for name in COMPOSE["secrets"] if name != "db_password"}
+    named |= set(COMPOSE["services"]["app"]["environment"])
     named |= {each["name"] for pod in pods() for each in pod["containers"][0].get("env", ())}
     named |= set(secrets()[0]["stringData"])
     named |= set(re.findall(r"ONRECORD_[A-Z_]+", "".join(path.read_text() for path in KUBERNETES.parent.glob("*/*"))))
