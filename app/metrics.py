@@ -224,10 +224,14 @@ class Observe:
                 seconds = time.perf_counter() - began
                 route = getattr(scope.get("route"), "path", "none")
                 self._metrics.request(method, route, status, seconds)
-                if route not in _PROBES or status != HTTPStatus.OK:
+                if not _goes_without_saying(route, status):
                     caller = scope.get("state", {}).get("caller")
                     told = {"caller": caller.name} if caller else {}
                     _log.info("request", method=method, route=route, status=status, ms=round(seconds * 1000, 1), **told)
                 if span:
                     span.update_name(f"{method} {route}")
                     span.set_attributes({"http.route": route, "http.response.status_code": status})
+
+
+def _goes_without_saying(route: str, status: int) -> bool:
+    return route in _PROBES and status == HTTPStatus.OK

@@ -327,6 +327,16 @@ class TestOverHttp:
         failed = [each for each in map(json.loads, written.splitlines()) if "kind" in each]
         assert {each["request_id"] for each in failed} == {"the-request"}
 
+    def test_probes_are_logged_where_they_go_wrong(
+        self, logs: Callable[..., Read], tmp_path: Path, embedder: Embedder
+    ) -> None:
+        read = logs(log_format="json")
+        with opened(tmp_path, tmp_path / "no-index", embedder) as client:
+            for path in ("/healthz", "/readyz", "/metrics"):
+                client.get(path)
+        told = [each for each in map(json.loads, read().splitlines()) if each["event"] == "request"]
+        assert [(each["route"], each["status"]) for each in told] == [("/readyz", 503)]
+
     @pytest.mark.parametrize("given", [b"", b"x" * 65, b"two words", b"semi;colon", b"\xfc"])
     def test_an_id_that_is_none_is_not_taken(
         self, tmp_path: Path, sample_index: Path, embedder: Embedder, given: bytes
