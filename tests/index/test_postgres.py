@@ -368,6 +368,28 @@ class TestFinding:
         assert verify_postgres(url) == []
 
 
+class TestPrivate:
+    @pytest.mark.parametrize("graph", [True, False])
+    @pytest.mark.parametrize("scope", [Scope(), Scope(speakers=["Speaker 1"])], ids=str)
+    def test_no_passage_is_missed_for_those_that_are_hidden(
+        self, url: str, folder: Path, graph: bool, scope: Scope
+    ) -> None:
+        write(folder, 0)
+        for number in range(1, DOCUMENTS):
+            (folder / f"document-{number}.meta.yaml").write_text(f"access: [group-{number % 3}]\n")
+        ingest(folder, url)
+        with closing(open_postgres(url, graph=graph)) as store:
+            everything = store.find(terms("edition0"), VECTOR, 1000, scope, ())
+            for groups in ([], ["group-1"], ["group-0", "group-2"]):
+                view = store.readable(frozenset(groups))
+                found = view.find(terms("edition0"), VECTOR, 1000, scope, ())
+                ids = {source.id for source in view.sources()}
+                assert len(ids) == 1 + sum(f"group-{number % 3}" in groups for number in range(1, DOCUMENTS))
+                wanted = [s.row for s in store.passages(everything.rows, VECTOR) if s.source.id in ids]
+                assert sorted(found.dense[0].tolist()) == sorted(found.lexical[0].tolist()) == wanted
+                assert [stored.row for stored in view.passages(found.rows, VECTOR)] == wanted
+
+
 class TestUpgrade:
     def test_what_another_version_has_read_is_read_again(self, url: str, folder: Path) -> None:
         write(folder, 0)
@@ -377,6 +399,21 @@ class TestUpgrade:
         report = ingest(folder, url)
         assert (report.updated, report.embedded) == (DOCUMENTS, 0)
         assert ingest(folder, url).unchanged == DOCUMENTS
+        assert verify_postgres(url) == []
+
+    def test_tables_that_know_of_nothing_private_are_brought_up_to_date(self, url: str, folder: Path) -> None:
+        write(folder, 0)
+        ingest(folder, url)
+        with psycopg.connect(url) as connection:
+            connection.execute("ALTER TABLE onrecord.source DROP access")
+            connection.execute("DELETE FROM onrecord.migration WHERE version = 2")
+            connection.execute("UPDATE onrecord.source SET format = 3")
+        with pytest.raises(SnapshotError, match=r"version 1, .* reads 2: run `onrecord ingest`"):
+            open_postgres(url)
+        report = ingest(folder, url)
+        assert (report.updated, report.embedded) == (DOCUMENTS, 0)
+        with closing(open_postgres(url)) as store:
+            assert len(store.readable(frozenset()).sources()) == DOCUMENTS
         assert verify_postgres(url) == []
 
 
