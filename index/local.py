@@ -236,20 +236,17 @@ class LocalStore:
 
     def _positions(self, scope: Scope) -> Rows:
         """Where all passages within the scope stand, ascending, over all segments."""
-        if scope.speakers:
-            spoken = [self._spoken(speaker)[0] for speaker in scope.speakers]
-            positions = spoken[0] if len(spoken) == 1 else np.unique(np.concatenate(spoken))
-            positions = positions[self._live[positions]]
-        elif scope.source_id is None:
-            positions = np.flatnonzero(self._live)
-        else:
-            positions = np.arange(len(self._rows))
+        first, end = 0, len(self._rows)
         if scope.source_id is not None:
             entry = self.entries.get(scope.source_id)
-            ends = (entry.first_row, entry.first_row + entry.record.passages) if entry else (0, 0)
-            first, end = np.searchsorted(self._rows, ends)
-            positions = positions[slice(*np.searchsorted(positions, (first, end)))]
-        return positions
+            rows = (entry.first_row, entry.first_row + entry.record.passages) if entry else (0, 0)
+            first, end = np.searchsorted(self._rows, rows).tolist()
+        if not scope.speakers:
+            return first + np.flatnonzero(self._live[first:end])
+        spoken = [self._spoken(speaker)[0] for speaker in scope.speakers]
+        positions = spoken[0] if len(spoken) == 1 else np.unique(np.concatenate(spoken))
+        positions = positions[slice(*np.searchsorted(positions, (first, end)))]
+        return positions[self._live[positions]]
 
     def _spoken(self, speaker: str) -> tuple[Rows, NDArray[np.int64]]:
         """Where the passages stand in which somebody speaks, ascending, and how many words in each; the dead too."""
