@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from ingest.names import is_english_word, is_full_name, is_given_name
+from ingest.names import is_english_word, is_full_name, is_given_name, mixed_alphabets
 from ingest.speakers import Guess, Speaker, Speakers, Spellings, bare_name, fold_name, is_honorific
 
 _WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*\.?")
@@ -236,7 +236,7 @@ class _Names:
                 folded = bare_name(spelling)
                 self._full.setdefault(folded, set()).add(speaker.name)
                 parts = folded.split()
-                if len(parts) > 1:
+                if len(parts) > 1 and not mixed_alphabets(spelling):  # "Kayvon" with a Cyrillic K is nobody's namesake
                     initials = f"{parts[0]} {parts[-1][0]}", f"{parts[0][0]} {parts[-1]}"
                     for part in {parts[0], parts[-1], f"{parts[0]} {parts[-1]}", *initials}:
                         self._parts.setdefault(part, set()).add(speaker.name)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+import unicodedata
+from functools import cache, lru_cache
 from importlib.resources import files
 
 from rapidfuzz import fuzz
@@ -22,6 +23,23 @@ _NEVER_SURNAMES = re.compile(r"(?:ing|tion|ment|ness|ity|ware|board|ics|ism|map|
 _FREQUENT = 1_500_000
 _USUAL = 5000
 _SAME_PERSON = 80.0
+
+
+# Whose letters look like one another's: а, е and о are Cyrillic here.
+_ALPHABETS = ("LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC")
+
+
+@lru_cache(maxsize=8192)
+def mixed_alphabets(name: str) -> tuple[str, ...]:
+    """The alphabets of a name that has a word in several, as nobody's has who is not to look like somebody else; else
+    none."""
+    mixed = (alphabets for word in name.split() if len(alphabets := _alphabets(word)) > 1)
+    return () if name.isascii() else next(mixed, ())
+
+
+def _alphabets(word: str) -> tuple[str, ...]:
+    used = {unicodedata.name(c, "").partition(" ")[0] for c in unicodedata.normalize("NFKD", word) if c.isalpha()}
+    return tuple(alphabet.title() for alphabet in _ALPHABETS if alphabet in used)
 
 
 @cache

@@ -41,8 +41,11 @@ def load_plain_yaml(path: Path, text: str, first_line: int = 1) -> PlainYaml:
         raise ReadError(path, f"has more than {MAX_BYTES // 1024} KiB of YAML: keep only fields about the document")
     try:
         _refuse_tricks(path, text, first_line)
-        node = yaml.compose(text, yaml.SafeLoader)
-        value = yaml.safe_load(text)
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        value: object = None
+        if node is not None:
+            value = loader.construct_document(node)  # pyright: ignore[reportUnknownMemberType]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = None if mark is None else first_line + mark.line

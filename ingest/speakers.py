@@ -16,7 +16,7 @@ from rapidfuzz.distance import OSA, JaroWinkler
 from rapidfuzz.process import cdist
 
 from ingest.model import Document, Person
-from ingest.names import is_usual_surname
+from ingest.names import is_usual_surname, mixed_alphabets
 
 _BEFORE = re.compile(r"mr|mrs|ms|miss|mx|dr|prof|professor|hon|honou?rable|rt|right|sir|dame|lord|lady|rev|the")
 _AFTER = re.compile(r"am|ac|as|mp|ms|mla|msp|phd|md|jr|sr|esq|obe|cbe|mbe|kc|qc")
@@ -68,7 +68,9 @@ def is_honorific(word: str) -> bool:
 
 
 def _without_accents(text: str) -> str:
-    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    """Without what nobody sees, too: a name with a zero-width space in it looks as it does without."""
+    kept = (c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return "".join(c for c in kept if unicodedata.category(c) != "Cf")
 
 
 @lru_cache(maxsize=8192)
@@ -105,7 +107,8 @@ def merge_speakers(documents: Sequence[Naming]) -> tuple[list[Speaker], list[dic
 
     Two names are one person where they fold alike or a document's `people` lists one as an alias of the other. An alias
     that is listed for two people means, in each document, the one listed there: so are namesakes kept apart. The
-    canonical name is the one under which a document lists the person, else the one used in most turns.
+    canonical name is the one under which a document lists the person, else the one used in most turns. One that mixes
+    alphabets, to look like another, says so.
 
     What a private document says of names counts in no document that has other readers, and a person goes in it by the
     name that those documents give him. So the names of all that some groups may read are the same without the rest.
@@ -197,8 +200,12 @@ def _merge(documents: Sequence[Naming]) -> tuple[list[Speaker], list[dict[str, s
         aliases = dict.fromkeys(name for name in names if name != best)
         aliases.update({alias: None for name in names for alias in known_as.get(name, {})})
         known = {role: None for name in names for role in roles.get(name, {})}
-        speakers.append(Speaker(best, tuple(aliases), tuple(known)))
-        canonical.update(dict.fromkeys(names, best))
+        shown = best
+        if mixed := mixed_alphabets(best):
+            shown = f"{best} ({' and '.join(mixed)} letters)"
+            aliases[best] = None
+        speakers.append(Speaker(shown, tuple(aliases), tuple(known)))
+        canonical.update(dict.fromkeys(names, shown))
     ordered = sorted(speakers, key=lambda speaker: speaker.name)
     return ordered, [{name: canonical[meant] for name, meant in names.items()} for names in own_names]
 
@@ -260,6 +267,8 @@ class Spellings:
         words: dict[str, dict[str, None]] = {}
         for speaker in speakers:
             for spelling in (speaker.name, *speaker.aliases):
+                if mixed_alphabets(spelling):  # it is like another's, and meant to be
+                    continue
                 form = tuple(bare_name(spelling).split())
                 forms.setdefault(form, {})[speaker.name] = None
                 if len(form) > 2:
