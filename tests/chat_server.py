@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -48,8 +49,8 @@ class Tear:
 
 
 Messages = list[dict[str, str]]
-Behaviour = Reply | Raw | Hang | Tear | Callable[[Messages], str]
-"""How one request is answered. A function makes the text of the answer from the messages."""
+Behaviour = Reply | Raw | Hang | Tear | Callable[[Messages], str | Reply]
+"""How one request is answered. A function makes the answer, or its text, from the messages."""
 
 
 def refusal(
@@ -63,6 +64,12 @@ def refusal(
 def events(*data: str) -> Raw:
     """An event stream of just these data lines."""
     return Raw(200, "".join(f"data: {line}\n\n" for line in data), "text/event-stream")
+
+
+def first_sentence(messages: Messages) -> str:
+    """The first sentence that a model is offered, cited: an answer that is borne out."""
+    found = re.search(r"^\[1\] (.+)$", messages[-1]["content"], re.MULTILINE)
+    return f"{found[1]} [1]" if found else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +181,8 @@ async def _play(behaviour: Behaviour, request: Request, writer: asyncio.StreamWr
         case Reply():
             await _answer(writer, behaviour, request)
         case _:
-            await _answer(writer, Reply(behaviour(request.body["messages"])), request)
+            made = behaviour(request.body["messages"])
+            await _answer(writer, made if isinstance(made, Reply) else Reply(made), request)
 
 
 async def _send(writer: asyncio.StreamWriter, raw: Raw) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -17,12 +18,12 @@ import aiohttp
 
 from benchmarks.reliability.row import Row
 from benchmarks.reliability.talks import generations, question, run_ingest, write_talks
-from tests.chat_server import MODEL, ChatServer, Reply
+from tests.chat_server import MODEL, ChatServer, Reply, first_sentence
 from tests.real_server import Server
 
 CLIENTS = 16
-SLOW = Reply(["They ", "rebuilt ", "what ", "others ", "had ", "given ", "up ", "on. ", "[1]"], seconds=0.1)
-"""What the model writes, over so long that snapshots are switched meanwhile."""
+SLOW_SECONDS = 0.1
+"""For each word that the slow model writes, so that snapshots are switched meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +35,11 @@ class Request:
 
 @dataclass(slots=True)
 class Seen:
-    """What clients saw; `silent` are answers without a word of any document."""
+    """What clients saw; `silent` are answers without a word of any document, `by_model` those that a model wrote."""
 
     answered: int = 0
     silent: int = 0
+    by_model: int = 0
     failed: list[str] = field(default_factory=list[str])
     mixed: list[str] = field(default_factory=list[str])
     generations: set[int] = field(default_factory=set[int])
@@ -96,6 +98,7 @@ async def ask_all(url: str, most: int, seed: int, seen: Seen, ended: asyncio.Eve
             found = generations(text)
             seen.generations |= found
             seen.silent += not found
+            seen.by_model += '"answerer":"llm"' in text
             if len(found) > 1:
                 seen.mixed.append(f"{request.method} {request.path}: epochs {sorted(found)} in one answer")
 
@@ -143,7 +146,9 @@ def measure(quick: bool) -> list[Row]:
             run_ingest(corpus, index_dir)
             settings = {"ONRECORD_RELOAD_SECONDS": "0.1"}
             if model:
-                model.otherwise = SLOW
+                model.otherwise = lambda messages: Reply(
+                    re.findall(r"\S+\s*", first_sentence(messages)), seconds=SLOW_SECONDS
+                )
                 settings |= {
                     "OPENAI_BASE_URL": model.url,
                     "ONRECORD_LLM_MODEL": MODEL,
@@ -155,6 +160,8 @@ def measure(quick: bool) -> list[Row]:
                 log = server.log()
             left = [path.name for path in index_dir.iterdir() if path.is_dir()]
         told = f"{ingests} switches, {len(seen.generations)} snapshots seen, {seen.silent} answers without words"
+        if by_model:
+            told += f", {seen.by_model} by the model"
         failing = Row(f"no request fails while snapshots are switched ({way})", seen.answered, told, seen.failed)
         if "Traceback" in log:
             failing.faults.append(f"the log has a stack trace: {log[log.index('Traceback') :][:2000]}")
