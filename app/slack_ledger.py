@@ -14,6 +14,8 @@ from app.errors import AnswerError
 
 LEASE_SECONDS = 15.0
 """How long a question belongs to a worker that is not heard of any more."""
+LONGEST_SECONDS = 60.0
+"""The longest that a question is ever left alone: a time beyond that is of a clock that was set back since."""
 KEPT_DAYS = 30.0
 """How long it is known that a message was answered, and that the bot takes part in its thread."""
 SHARED_HOURS = 24.0
@@ -111,8 +113,8 @@ class Ledger:
             if most_per_hour and question.kind != "share":
                 asked, refused = db.execute(
                     "SELECT count(*) FILTER (WHERE state != 'refused'), count(*) FILTER (WHERE state = 'refused')"
-                    " FROM question WHERE team = ? AND user = ? AND received > ? AND kind != 'share'",
-                    (question.team, question.user, now - _HOUR),
+                    " FROM question WHERE team = ? AND user = ? AND received BETWEEN ? AND ? AND kind != 'share'",
+                    (question.team, question.user, now - _HOUR, now),
                 ).fetchone()
                 if asked >= most_per_hour:
                     taken = "refused again" if refused else "refused"
@@ -153,13 +155,14 @@ class Ledger:
         with self._file.writing() as db:
             found = db.execute(
                 "UPDATE question SET holder = ?, lease = ? WHERE key ="
-                " (SELECT key FROM question AS this WHERE state NOT IN ('done', 'refused') AND lease < ? AND NOT EXISTS"
+                " (SELECT key FROM question AS this WHERE state NOT IN ('done', 'refused')"
+                "  AND lease NOT BETWEEN ? AND ? AND NOT EXISTS"
                 "  (SELECT 1 FROM question AS earlier WHERE earlier.team = this.team"
                 "   AND earlier.channel = this.channel AND earlier.thread = this.thread AND earlier.ts < this.ts"
                 "   AND earlier.state NOT IN ('done', 'refused'))"
                 "  ORDER BY tries, ts LIMIT 1)"
                 " RETURNING key, kind, team, channel, thread, ts, user, text, reply_url, state, parts, tries",
-                (holder, now + self._lease_seconds, now),
+                (holder, now + self._lease_seconds, now, now + LONGEST_SECONDS),
             ).fetchall()
         if not found:
             return None
