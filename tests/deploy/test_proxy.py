@@ -170,6 +170,7 @@ def test_an_answer_comes_through_as_it_is_written(
 ) -> None:
     settings = Settings(
         index_dir=sample_index,
+        public_url=f"https://{NAME}",
         conversations=":memory:",
         feedback=":memory:",
         openai_base_url=chat_server.url,
