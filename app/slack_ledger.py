@@ -205,7 +205,9 @@ class Ledger:
             )
 
     def put_back(self, key: str, holder: str, seconds: float, *, counted: bool = True) -> None:
-        """Somebody may try again, after so long; `counted` where that it failed is held against the question."""
+        """Somebody may try again, after so long (LONGEST_SECONDS at most); `counted` where that it failed is held
+        against the question.
+        """
         with self._file.writing() as db:
             db.execute(
                 "UPDATE question SET holder = NULL, lease = ?, tries = max(0, tries - ?) WHERE key = ? AND holder = ?"

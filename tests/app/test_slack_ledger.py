@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.slack_ledger import Ledger, LedgerError, SlackQuestion
+from app.slack_ledger import LONGEST_SECONDS, Ledger, LedgerError, SlackQuestion
 
 FIRST = SlackQuestion("T1:C1:1.000001", "message", "T1", "C1", "1.000001", "1.000001", "U1", "what of it?")
 
@@ -109,7 +109,7 @@ def test_an_orderly_end_gives_back_all_but_what_may_be_under_way(ledger: Ledger)
 def test_what_is_put_back_waits(ledger: Ledger) -> None:
     ledger.receive(FIRST, 0)
     ledger.claim("me")
-    ledger.put_back(FIRST.key, "me", 3600)
+    ledger.put_back(FIRST.key, "me", LONGEST_SECONDS)
     assert ledger.claim("me") is None
 
 
