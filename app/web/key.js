@@ -90,7 +90,7 @@
     const later = element("button", { type: "button", textContent: "Not now" });
     form.append(
       element("h2", { id: "on-record-key-title", textContent: "A key, please" }),
-      element("p", { id: "on-record-key-about", textContent: "This archive is for those who have one. It is kept until you close this tab." }),
+      element("p", { id: "on-record-key-about", textContent: "This archive is for those who have one. Yours is kept until you close this tab." }),
       element("p", { className: "wrong", textContent: wrong ?? "", hidden: !wrong }),
       element("label", { htmlFor: "on-record-key", textContent: "Key" }),
       input,
