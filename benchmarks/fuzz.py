@@ -14,15 +14,19 @@ where anything was found.
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import re
 import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from pathlib import Path
 
 import structlog
+
+from tests.hostile.documents import documents
 
 ROOT = Path(__file__).parent.parent
 HOSTILE = ROOT / "tests" / "hostile"
@@ -93,7 +97,7 @@ def _fuzz_target(target: str, seconds: int) -> int:
     with tempfile.TemporaryDirectory() as folder:
         grown = Path(folder, "grown")
         grown.mkdir()
-        for number, seed in enumerate(_seeds()):
+        for number, seed in enumerate(_seeds(target)):
             Path(grown, f"seed-{number}").write_bytes(seed[:MAX_BYTES])
         while (left := seconds - (time.monotonic() - began)) > 1:
             flags = [
@@ -103,6 +107,7 @@ def _fuzz_target(target: str, seconds: int) -> int:
                 f"-max_len={MAX_BYTES}",
                 f"-rss_limit_mb={MAX_MEGABYTES}",
                 f"-timeout={HANGS_SECONDS}",
+                f"-report_slow_units={HANGS_SECONDS}",
                 "-print_final_stats=1",
                 str(grown),
                 str(finds),
@@ -122,12 +127,27 @@ def _fuzz_target(target: str, seconds: int) -> int:
     return found
 
 
-def _seeds() -> list[bytes]:
-    documents = [file.read_bytes() for file in sorted((ROOT / "corpus").iterdir()) if file.is_file()]
-    samples = re.findall(
-        r"^```\w+ \S+\n(.*?)^```$", (ROOT / "docs" / "formats.md").read_text(), re.MULTILINE | re.DOTALL
-    )
-    return [document[:4096] for document in documents] + [sample.encode() for sample in samples]
+def _seeds(target: str) -> list[bytes]:
+    """What such inputs look like."""
+    made = documents("http://docs.example")
+    with zipfile.ZipFile(io.BytesIO(made["letter.docx"])) as archive:
+        text_of_word = archive.read("word/document.xml")
+    written = b'{"answered": true, "sentences": [{"cites": [1, 2], "text": "Beykpour said that OKRs help."}]}'
+    known = {
+        "docx": [made["letter.docx"]],
+        "word": [text_of_word],
+        "pdf": [made["paper.pdf"]],
+        "html": [made["page.html"], made["strict.html"]],
+        "sidecar": [made["talk.meta.yaml"]],
+        "model": [b"\x03" + written, b"\xff" + written, b"\x07Beykpour said that OKRs help [1]. So did he [S2]."],
+        "question": [b"what did Beykpour say about OKRs?", b"and what about the latter?", b"did he say that?"],
+    }
+    if target in known:
+        return known[target]
+    corpus = [file.read_bytes() for file in sorted((ROOT / "corpus").iterdir()) if file.is_file()]
+    formats = (ROOT / "docs" / "formats.md").read_text()
+    samples = re.findall(r"^```\w+ \S+\n(.*?)^```$", formats, re.MULTILINE | re.DOTALL)
+    return [*made.values(), *(document[:4096] for document in corpus), *(sample.encode() for sample in samples)]
 
 
 def _fuzz_one(target: str, flags: list[str]) -> None:

@@ -10,6 +10,7 @@ import json
 import re
 import sys
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from xml.parsers.expat import ExpatError
@@ -77,7 +78,7 @@ def docx_to_markdown(data: bytes, max_inflated_bytes: int) -> str:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             _check_archive(archive, max_inflated_bytes)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
         raise Unreadable(f"is a damaged DOCX: {error}") from error
     import mammoth
 
@@ -87,7 +88,7 @@ def docx_to_markdown(data: bytes, max_inflated_bytes: int) -> str:
             style_map="p[style-name='Title'] => h1:fresh",
             convert_image=mammoth.images.img_element(lambda image: {}),
         )
-    except (ExpatError, KeyError, ValueError, AttributeError, OSError) as error:
+    except (ExpatError, LookupError, ValueError, AttributeError, TypeError, OSError) as error:
         raise Unreadable(f"is a damaged DOCX: {error}") from error
     if not result.value.strip():
         raise Unreadable("is a DOCX without any words")
