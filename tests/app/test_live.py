@@ -115,7 +115,8 @@ def test_what_a_large_snapshot_s_opening_passes_over_is_looked_at_afterwards(
     assert served(live)[0] == "Ships are built of rteel."
     live.check()
     for _ in range(2):
-        with pytest.raises(NoSnapshotError, match=r"is damaged \(segments/.*records\.sqlite: its checksum"), live.use(None):
+        damaged = r"is damaged \(segments/.*records\.sqlite: its checksum"
+        with pytest.raises(NoSnapshotError, match=damaged), live.use(None):
             pass
         live.refresh()
     assert "".join(capsys.readouterr()).count("is damaged") == 1
