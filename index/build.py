@@ -17,15 +17,13 @@ from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 
-import numpy as np
-
 from index.catalogue import Entry, update_catalogue, write_catalogue
 from index.changes import Changed, Changes, Flaw, Progress, Report, find_changes, read_changed
 from index.embed import Embedder
 from index.embedded import Embedded, SourceEmbedder, Stored
 from index.errors import NoSnapshotError, SnapshotError
 from index.lexical import LexicalRecord, count_deleted, update_words, write_words
-from index.local import CATALOGUE, SEGMENTS, LocalStore, by_access, open_local, words_folder
+from index.local import CATALOGUE, SEGMENTS, LocalStore, by_access, count_records, open_local, words_folder
 from index.prepare import Prepared, prepare
 from index.search import foreign_model
 from index.segment import Segment, SegmentWriter
@@ -199,14 +197,7 @@ class _Build:
         entries = [self.entries[source_id] for source_id in sorted(self.entries)]
         self._write_catalogue(entries, speakers)
         records = [entry.record for entry in entries]
-        numbers = np.asarray([entry.number for entry in entries], np.int64)
-        counts = {
-            "sources": len(records),
-            "turns": sum(record.turns for record in records),
-            "passages": sum(record.passages for record in records),
-            "sentences": sum(segment.count_sentences(numbers) for segment in self.segments.values()),
-            "speakers": len(speakers),
-        }
+        counts = count_records(entries, self.segments.values(), len(speakers))
         manifest = publish(
             self.folder,
             model=self._embedder.fingerprint,

@@ -50,6 +50,18 @@ def words_folder(access: Sequence[str]) -> str:
     return f"{LEXICAL}-{hashlib.sha256(json.dumps(access).encode()).hexdigest()[:16]}" if access else LEXICAL
 
 
+def count_records(entries: Sequence[Entry], segments: Iterable[Segment], speakers: int) -> dict[str, int]:
+    """How much there is of these sources, as `Holdings` tells it."""
+    numbers = np.asarray([entry.number for entry in entries], np.int64)
+    return {
+        "sources": len(entries),
+        "turns": sum(entry.record.turns for entry in entries),
+        "passages": sum(entry.record.passages for entry in entries),
+        "sentences": sum(segment.count_sentences(numbers) for segment in segments),
+        "speakers": speakers,
+    }
+
+
 class LocalStore:
     """One snapshot, held until `close`. Safe to use from several threads at once."""
 
@@ -98,15 +110,7 @@ class LocalStore:
         speaking = {name for record in records for name in record.canonical.values()}
         merged, _ = merge_speakers([record.naming for record in records])
         speakers = [speaker for speaker in merged if speaker.name in speaking]
-        numbers = np.asarray([entry.number for entry in entries], np.int64)
-        counts = {
-            "sources": len(records),
-            "turns": sum(record.turns for record in records),
-            "passages": sum(record.passages for record in records),
-            "sentences": sum(segment.count_sentences(numbers) for segment in self.segments.values()),
-            "speakers": len(speakers),
-        }
-        view._show(entries, speakers, counts)
+        view._show(entries, speakers, count_records(entries, self.segments.values(), len(speakers)))
         return view
 
     def __len__(self) -> int:
