@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, WebError
 
 HERE = Path(__file__).parent
+PATIENCE_MS = 60_000
+"""A busy machine may take its time over anything."""
 AXE = "axe_playwright_python"
 """The package whose data axe-core is."""
 BROWSER_ARGUMENTS = [
@@ -71,8 +73,9 @@ def browser() -> Iterator[Browser]:
         pytest.fail(missing)
     if missing:
         pytest.skip(missing)
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_ARGUMENTS)
         yield browser
@@ -128,7 +131,7 @@ def new_page(browser: Browser, watched: Watched) -> Iterator[Callable[..., Page]
 
     def opened(**options: Any) -> Page:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", **options})
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE_MS)
         watched.on(context)
         contexts.append(context)
         return context.new_page()
