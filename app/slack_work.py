@@ -164,8 +164,10 @@ class SlackWorker:
                     task.add_done_callback(self._ended)
             except LedgerError as error:
                 _log.error("slack questions not read", reason=str(error))
+            # Not wait_for, which in Python 3.11 takes no notice of being cancelled where something ends at that moment.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._more.wait(), LOOK_SECONDS)
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._more.wait()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._answers.discard(task)
