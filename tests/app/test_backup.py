@@ -59,10 +59,18 @@ def kept(tmp_path: Path) -> Settings:
     return kept
 
 
+def copy_index(index_dir: Path, to: Path) -> Settings:
+    """The index alone: servers of other tests may have kept conversations beside it."""
+    snapshot = current_folder(index_dir)
+    shutil.copytree(snapshot, to / snapshot.name)
+    shutil.copy(index_dir / CURRENT, to)
+    return settings_at(to)
+
+
 @pytest.fixture
 def indexed(kept: Settings, sample_index: Path) -> Settings:
     """The same with an index."""
-    shutil.copytree(sample_index, kept.index_dir, dirs_exist_ok=True)
+    copy_index(sample_index, kept.index_dir)
     return kept
 
 
@@ -257,7 +265,7 @@ def test_a_backup_of_an_older_version_gives_all_but_the_snapshot(tmp_path: Path,
 
 def test_a_snapshot_of_an_older_format_alone_is_refused(tmp_path: Path, sample_index: Path) -> None:
     file = tmp_path / "saved.zip"
-    backup(file, settings_at(sample_index))
+    backup(file, copy_index(sample_index, tmp_path / "alone"))
     with pytest.raises(SnapshotError, match=r"of format 0.*onrecord ingest"):
         restore(rewritten(file, older), settings_at(tmp_path / "elsewhere"))
 
