@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +96,8 @@ class LocalStore:
         self.dense = self.dense.without(np.flatnonzero(~self._live))
         self.lexical = LexicalIndex.of(self._lexical[access] for access in sorted({(), *by_access(entries)}))
         self._kept: dict[int, StoredPassage] = {}
-        self._speakers_of = lru_cache(_SPEAKERS_KEPT)(self._find_speakers)
+        # Not lru_cache of a method: files that are mapped would stay so until the collector finds the circle.
+        self._of_source: dict[str, Speakers] = {}
         self._listed: Sequence[tuple[str, str, int]] | None = None
 
     def readable(self, groups: frozenset[str]) -> LocalStore:
@@ -160,11 +160,14 @@ class LocalStore:
     def speakers(self, source_id: str | None = None) -> Speakers:
         if source_id is None:
             return self._speakers
-        return self._speakers_of(source_id)
-
-    def _find_speakers(self, source_id: str) -> Speakers:
-        spoken = self.entries[source_id].record.spoken
-        return Speakers(speaker for speaker in self._speakers if speaker.name in spoken)
+        found = self._of_source.get(source_id)
+        if found is None:
+            spoken = self.entries[source_id].record.spoken
+            found = Speakers(speaker for speaker in self._speakers if speaker.name in spoken)
+            if len(self._of_source) >= _SPEAKERS_KEPT:
+                self._of_source.clear()
+            self._of_source[source_id] = found
+        return found
 
     def speaker_counts(self) -> Sequence[tuple[str, str, int]]:
         if self._listed is None:
