@@ -651,7 +651,8 @@ class Drip:
     def __init__(self) -> None:
         answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
         web = Path(__file__).parents[2] / "app" / "web"
-        files = {"/": "index.html", "/widget.js": "widget.js", "/web/page.js": "page.js", "/web/page.css": "page.css"}
+        files = {"/": "index.html", "/widget.js": "widget.js"}
+        files |= {f"/web/{file.name}": file.name for file in web.iterdir() if file.suffix in (".js", ".css")}
         types = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
         for path, name in files.items():
             file = web / name
