@@ -31,7 +31,7 @@ def port() -> Iterator[int]:
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         config = uvicorn.Config(
-            app, http=Impatient, h11_max_incomplete_event_size=MOST_HEAD_BYTES, log_config=None, timeout_keep_alive=60
+            app, http=Impatient, h11_max_incomplete_event_size=MOST_HEAD_BYTES, log_config=None, timeout_keep_alive=5
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=lambda: server.run(sockets=[listening]))
