@@ -37,6 +37,7 @@ from index.snapshot import (
     HeldSnapshot,
     Manifest,
     delete_unread,
+    fsync,
     hold_current,
     new_snapshot,
     publish,
@@ -142,9 +143,9 @@ def backup(file: Path, settings: Settings, *, force: bool = False) -> Moved:
                 version=version("onrecord"), created=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", files=entries
             )
             archive.writestr(CONTENTS, contents.model_dump_json(indent=1) + "\n")
-        _sync(whole)
+        fsync(whole)
         whole.replace(file)
-        _sync(file.parent)
+        fsync(file.parent)
     return Moved(snapshot, tuple(each.name for each in kept), tuple(notices))
 
 
@@ -309,11 +310,3 @@ def _manifest(archive: zipfile.ZipFile, contents: _Contents) -> Manifest | None:
     if inside != manifest.files:
         raise damaged
     return manifest
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

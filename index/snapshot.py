@@ -246,14 +246,14 @@ def publish(
         *(folder / parent for parent in sorted(folders, reverse=True)),
         folder,
     ]:
-        _fsync(path)
+        fsync(path)
     folder.rename(index_dir / name)
-    _fsync(index_dir)
+    fsync(index_dir)
     replacement = index_dir / f"{CURRENT}.new"
     replacement.write_text(f"{name}\n", encoding="ascii")
-    _fsync(replacement)
+    fsync(replacement)
     replacement.replace(index_dir / CURRENT)
-    _fsync(index_dir)
+    fsync(index_dir)
     return manifest
 
 
@@ -290,7 +290,8 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
